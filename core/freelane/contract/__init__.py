@@ -1,0 +1,1 @@
+"""The seam between core and a provider's plugin: ports, capabilities, one hook."""

@@ -1,0 +1,232 @@
+"""What a provider is to core: a declaration that costs nothing, and ports that do the work.
+
+A port method takes `*, deadline`; only the plugin's `sdk` module and the transport turn it into
+time-outs. Errors are those of `freelane.errors`, never a vendor's.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from freelane.clock import Clock
+from freelane.contract.capability import Capability, Level, Support
+from freelane.model.artifact import ArtifactHandle, Manifest
+from freelane.model.call import HttpCall, HttpReply
+from freelane.model.endpoint import EndpointHandle, EndpointSpec, EndpointStatus
+from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
+from freelane.model.operation import Absent, Found, Operation, Resource, Unknown
+from freelane.model.prediction import Prediction, PredictionRequest
+from freelane.waiting import Deadline
+
+CONTRACT_VERSION = 1
+"""A plugin declares the version it was written for; another one is quarantined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderInfo:
+    """A provider's declaration. Lazy members are `module:attribute` paths, loaded on first use."""
+
+    name: str
+    summary: str
+    """One line for `freelane providers`."""
+    owned: bool
+    """The user's own hardware: nothing is billed."""
+    contract: int
+    capabilities: Mapping[Capability, Support]
+    """A capability that is not named is not implemented."""
+    config: str
+    """A pydantic model of `[providers.X]`; its fields `train` and `deploy`, where it has them, are
+    models of what only this provider has in `[providers.X.train]` and `[providers.X.deploy]`."""
+    factory: str
+    """`connect(config, context: ProviderContext) -> Provider`; opens no connection yet."""
+    checks: str | None = None
+    """`checks(config, context) -> Checks`, for `doctor`."""
+    extra: str | None = None
+    """What to install as `freelane[extra]` when the factory's imports are missing."""
+
+    def support(self, capability: Capability) -> Support:
+        """How well it does `capability`."""
+        return self.capabilities.get(capability, Support(Level.NOT_IMPLEMENTED))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderContext:
+    """What core hands a provider when it wires its ports."""
+
+    name: str
+    """The configured name, which may differ from the plugin's."""
+    owner: str
+    """Who the resources belong to: goes into their tags."""
+    emulated: bool
+    clock: Clock
+    folder: Path
+    """Where the provider may keep files of its own; it may not exist yet."""
+    environ: Mapping[str, str] = field(repr=False)
+
+
+class Artifacts(Protocol):
+    """Where the provider keeps models."""
+
+    def put(self, folder: Path, manifest: Manifest, *, deadline: Deadline) -> ArtifactHandle:
+        """Bring in the files that `manifest` lists from `folder`; the same digest is kept once."""
+        ...
+
+    def fetch(self, handle: ArtifactHandle, folder: Path, *, deadline: Deadline) -> Manifest:
+        """Copy the files into the empty `folder`, each verified against the manifest.
+
+        Raises:
+            ResourceNotFound: It is not there.
+            ProviderInternal: What is there is not what the manifest says.
+        """
+        ...
+
+    def manifest(self, handle: ArtifactHandle, *, deadline: Deadline) -> Manifest:
+        """Read the manifest alone.
+
+        Raises:
+            ResourceNotFound: It is not there.
+        """
+        ...
+
+
+class Trainer(Protocol):
+    """Runs training jobs."""
+
+    def submit(self, spec: JobSpec, operation: Operation, *, deadline: Deadline) -> JobHandle:
+        """Create the job named `operation.resource`, tagged with `operation.tags()`.
+
+        Called again for the same operation it answers the same handle.
+
+        Raises:
+            ResourceConflict: The name is taken by another operation.
+        """
+        ...
+
+    def status(self, handle: JobHandle, *, deadline: Deadline) -> JobStatus:
+        """Look at it.
+
+        Raises:
+            ResourceNotFound: There is no such job.
+        """
+        ...
+
+    def logs(self, handle: JobHandle, *, after: str | None, deadline: Deadline) -> LogPage:
+        """The lines that follow the cursor `after`, from the start when it is None.
+
+        At most 1,000 lines; an empty page that is not the end means: nothing new yet.
+        """
+        ...
+
+    def stop(self, handle: JobHandle, *, deadline: Deadline) -> None:
+        """Ask it to stop; a final job stays as it is."""
+        ...
+
+    def find(
+        self, operation: Operation, *, deadline: Deadline
+    ) -> Found[JobHandle] | Absent | Unknown:
+        """Whether a submission of this operation took effect."""
+        ...
+
+
+class Deployer(Protocol):
+    """Runs endpoints."""
+
+    def deploy(
+        self, spec: EndpointSpec, operation: Operation, *, deadline: Deadline
+    ) -> EndpointHandle:
+        """Create the endpoint named `operation.resource`; answers before it is READY.
+
+        Called again for the same operation it answers the same handle.
+
+        Raises:
+            ResourceConflict: The name is taken by another operation.
+        """
+        ...
+
+    def status(self, handle: EndpointHandle, *, deadline: Deadline) -> EndpointStatus:
+        """Look at it; one that is gone is DELETED."""
+        ...
+
+    def delete(self, handle: EndpointHandle, *, deadline: Deadline) -> None:
+        """End it and everything made for it; one that is gone already is no error."""
+        ...
+
+    def find(
+        self, operation: Operation, *, deadline: Deadline
+    ) -> Found[EndpointHandle] | Absent | Unknown:
+        """Whether a creation of this operation took effect."""
+        ...
+
+
+class Predictor(Protocol):
+    """Turns a prediction into one HTTP call and its answer back; sends nothing itself."""
+
+    def prepare(self, handle: EndpointHandle, request: PredictionRequest) -> HttpCall:
+        """The call, with its credentials.
+
+        Raises:
+            EndpointNotReady: It has no address now.
+        """
+        ...
+
+    def parse(self, reply: HttpReply) -> Prediction:
+        """The prediction of an answer.
+
+        Raises:
+            ProviderError: The answer is an error.
+        """
+        ...
+
+
+class Inventory(Protocol):
+    """All that exists at the provider and bills or could, ours or not."""
+
+    def resources(self, *, deadline: Deadline) -> Iterator[Resource]:
+        """In every configured region."""
+        ...
+
+    def remove(self, resource: Resource, *, deadline: Deadline) -> None:
+        """End or delete it; one that is gone already is no error."""
+        ...
+
+
+class Outcome(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `doctor`."""
+
+    subject: str
+    outcome: Outcome
+    detail: str
+    remedy: str | None = None
+    """One command or key that mends it."""
+
+
+class Checks(Protocol):
+    """What `doctor` asks; spends nothing."""
+
+    def run(self, *, deadline: Deadline) -> Iterator[Check]:
+        """Each check as it is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A provider, wired: each port is there or it is not."""
+
+    name: str
+    info: ProviderInfo
+    artifacts: Artifacts | None = None
+    trainer: Trainer | None = None
+    deployer: Deployer | None = None
+    predictor: Predictor | None = None
+    inventory: Inventory | None = None

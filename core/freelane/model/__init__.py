@@ -1,0 +1,1 @@
+"""Frozen types that the parts exchange; nothing here reads, writes or waits."""

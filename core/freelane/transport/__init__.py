@@ -1,0 +1,1 @@
+"""The one HTTP transport of the data plane."""

@@ -1,0 +1,1 @@
+"""The data plane as bytes, both ways: pure codecs."""

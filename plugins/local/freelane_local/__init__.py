@@ -1,0 +1,1 @@
+"""The local provider: this machine is its own cloud."""
