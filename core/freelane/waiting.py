@@ -1,7 +1,10 @@
 """Waiting, in one place: how long is left, how long to pause, what to look at again."""
 
 import random
+import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from freelane.clock import Clock
@@ -90,3 +93,15 @@ def poll(
             return seen
         deadline.check(doing)
         deadline.clock.sleep(deadline.timeout_s(next(pauses)))
+
+
+def retry_after_s(header: str | None, *, now: datetime) -> float | None:
+    """Seconds that a `Retry-After` header asks to wait; it says seconds or a date, or nothing."""
+    text = (header or "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d+)?", text):
+        return float(text)
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return None if at.tzinfo is None else max(0.0, (at - now).total_seconds())

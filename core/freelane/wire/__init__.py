@@ -1,1 +1,1 @@
-"""The data plane as bytes, both ways: pure codecs."""
+"""The data plane both ways, as pure codecs: bytes <-> values, errors <-> HTTP statuses."""

@@ -1,0 +1,171 @@
+"""The one table between errors and HTTP, both ways.
+
+An error answers `{"error": {"type", "message", "request_id"}}`: `type` is the name of a class of
+`freelane.errors`. The body never carries a path, a process id or a traceback.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict
+
+from freelane.errors import (
+    AuthenticationFailed,
+    CapabilityUnsupported,
+    ConfigError,
+    DeadlineExceeded,
+    EndpointNotReady,
+    FreelaneError,
+    InvalidRequest,
+    ModelFailed,
+    PermissionDenied,
+    ProviderError,
+    ProviderInternal,
+    ProviderUnreachable,
+    QuotaExceeded,
+    RateLimited,
+    ResourceConflict,
+    ResourceNotFound,
+)
+from freelane.model.call import HttpReply
+from freelane.waiting import retry_after_s
+from freelane.wire.native import REQUEST_ID_HEADER
+from freelane.wire.strict_json import BodyRefused, dumps, loads
+
+STATUS_OF: Mapping[type[FreelaneError], int] = {
+    InvalidRequest: 400,
+    ConfigError: 400,
+    AuthenticationFailed: 401,
+    PermissionDenied: 403,
+    ResourceNotFound: 404,
+    ResourceConflict: 409,
+    RateLimited: 429,
+    QuotaExceeded: 429,
+    ModelFailed: 500,
+    ProviderInternal: 503,
+    CapabilityUnsupported: 501,
+    ProviderUnreachable: 502,
+    EndpointNotReady: 503,
+    DeadlineExceeded: 504,
+}
+"""The nearest class of the error's own ancestry decides; any other error answers 500."""
+
+_ERROR_OF: Mapping[int, type[ProviderError]] = {
+    401: AuthenticationFailed,
+    403: PermissionDenied,
+    404: ResourceNotFound,
+    409: ResourceConflict,
+    429: RateLimited,
+}
+_RETRYABLE = frozenset({408, 429, 502, 503, 504, 507})
+_CLIENT_ERROR = 400
+_SERVER_ERROR = 500
+_LONGEST_MESSAGE = 500
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as it travels."""
+
+    status: int
+    type: str
+    message: str
+    request_id: str | None = None
+
+
+class _About(TypedDict):
+    provider: str
+    operation: str
+    request_id: str | None
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status that says `error`."""
+    if isinstance(error, BodyRefused):
+        return error.status
+    for ancestor in type(error).__mro__:
+        status = STATUS_OF.get(ancestor)
+        if status is not None:
+            return status
+    return 500
+
+
+def problem_of(error: Exception, *, request_id: str) -> Problem:
+    """What a server of ours answers for `error`; an unforeseen one says only its request id."""
+    if isinstance(error, BodyRefused):
+        return Problem(error.status, InvalidRequest.__name__, error.message, request_id)
+    if isinstance(error, FreelaneError):
+        return Problem(status_of(error), type(error).__name__, error.message, request_id)
+    return Problem(500, ProviderInternal.__name__, "the server failed; see its log", request_id)
+
+
+def encode_problem(problem: Problem) -> bytes:
+    """The body of an error."""
+    return dumps(
+        {
+            "error": {
+                "type": problem.type,
+                "message": problem.message,
+                "request_id": problem.request_id,
+            }
+        }
+    )
+
+
+def decode_problem(reply: HttpReply) -> Problem:
+    """What an error answers; a body of another form becomes the message, shortened."""
+    request_id = reply.headers.get(REQUEST_ID_HEADER)
+    try:
+        document = loads(reply.body)
+    except BodyRefused:
+        document = None
+    error = document.get("error") if isinstance(document, dict) else None
+    if isinstance(error, dict):
+        stated = error.get("request_id")
+        return Problem(
+            reply.status,
+            _line(error.get("type")),
+            _line(error.get("message")) or f"HTTP {reply.status}",
+            stated if isinstance(stated, str) else request_id,
+        )
+    text = _line(reply.body[: 4 * _LONGEST_MESSAGE].decode("utf-8", "replace"))
+    return Problem(
+        reply.status, "", f"HTTP {reply.status}" + (f": {text}" if text else ""), request_id
+    )
+
+
+def error_of(
+    reply: HttpReply, *, provider: str, operation: str, now: datetime, what: str = "the endpoint"
+) -> ProviderError:
+    """The error that an answer of 400 or more says; `what` begins its message.
+
+    The status decides; `type` tells only the user's model (ModelFailed) from the server itself,
+    which both answer 500.
+    """
+    problem = decode_problem(reply)
+    message = f"{what}: {problem.message}"
+    about = _About(provider=provider, operation=operation, request_id=problem.request_id)
+    status = reply.status
+    if status == 429:  # noqa: PLR2004 - the row of the table that carries more
+        pause_s = retry_after_s(reply.headers.get("retry-after"), now=now)
+        return RateLimited(message, retry_after_s=pause_s, **about)
+    if status in _ERROR_OF:
+        return _ERROR_OF[status](message, **about)
+    if status in _RETRYABLE:
+        return ProviderInternal(message, retryable=True, **about)
+    if status >= _SERVER_ERROR:
+        kind = ModelFailed if problem.type == ModelFailed.__name__ else ProviderInternal
+        return kind(message, retryable=False, **about)
+    if status >= _CLIENT_ERROR:
+        return InvalidRequest(message, **about)
+    return ProviderInternal(f"{what}: HTTP {status} is no answer to this", **about)
+
+
+def _line(text: object) -> str:
+    """One printable line: what a server says may end up on a terminal."""
+    if not isinstance(text, str):
+        return ""
+    bare = _CONTROL.sub(" ", text).strip()
+    return bare if len(bare) <= _LONGEST_MESSAGE else bare[:_LONGEST_MESSAGE] + "..."
