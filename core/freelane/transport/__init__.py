@@ -1,1 +1,1 @@
-"""The one HTTP transport of the data plane."""
+"""The one HTTP transport of the data plane: connections, a total deadline, attempts."""
