@@ -1,0 +1,30 @@
+"""Stand-ins for the few imports that published cloud scripts cannot do without.
+
+Each folder here is one entry of the module search path. One is offered only where the real package
+is not installed, so that a script written for a cloud's own image runs on a machine without it.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+_OFFERED = {
+    "storage": "google.cloud.storage",
+    "aiplatform": "google.cloud.aiplatform",
+    "sagemaker_inference": "sagemaker_inference",
+    "sagemaker_containers": "sagemaker_containers",
+}
+
+
+def missing() -> list[str]:
+    """The folders to put at the end of the search path: one for each package that is not there."""
+    here = Path(__file__).resolve().parent
+    return [str(here / folder) for folder, module in _OFFERED.items() if not _installed(module)]
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent is missing, or is no package
+        return False

@@ -1,0 +1,1 @@
+"""Names that custom prediction routines import."""

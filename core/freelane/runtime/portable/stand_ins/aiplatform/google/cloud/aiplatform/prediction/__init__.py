@@ -1,0 +1,1 @@
+"""Custom prediction routines: the Predictor and one for scikit-learn."""

@@ -1,0 +1,1 @@
+"""Functions that custom prediction routines import."""

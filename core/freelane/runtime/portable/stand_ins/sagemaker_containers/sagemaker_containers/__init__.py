@@ -1,0 +1,1 @@
+"""Stands in for sagemaker-containers: what AWS's scikit-learn examples import of it."""

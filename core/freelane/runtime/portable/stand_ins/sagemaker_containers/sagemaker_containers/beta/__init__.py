@@ -1,0 +1,1 @@
+"""The only part of sagemaker-containers that scripts use."""

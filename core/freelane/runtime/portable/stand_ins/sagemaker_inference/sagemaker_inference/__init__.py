@@ -1,0 +1,1 @@
+"""Stands in for sagemaker-inference: what an inference script imports of it."""
