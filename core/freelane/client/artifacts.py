@@ -1,0 +1,151 @@
+"""`client.artifacts`: models that were trained or brought in, and fetching them home."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from freelane.client import show
+from freelane.client.session import Session
+from freelane.errors import ConfigError, ResourceConflict, ResourceNotFound
+from freelane.model import artifact as model
+from freelane.model.choice import Framework
+from freelane.model.name import check_name
+from freelane.model.operation import Verb
+from freelane.runtime import archive, seal
+
+
+class Artifact:
+    """A model and where a copy of it lies."""
+
+    def __init__(self, record: model.Artifact) -> None:
+        self.record = record
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    def to_json(self) -> dict[str, object]:
+        """The fields of `--json`."""
+        record = self.record
+        return {
+            "id": record.id,
+            "project": record.project,
+            "provider": record.provider,
+            "emulated": record.emulated,
+            "digest": record.handle.digest,
+            "uri": record.handle.uri,
+            "size_bytes": record.size_bytes,
+            "frameworks": dict(record.frameworks),
+            "job": record.job,
+            "created": record.created.isoformat(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Artifact {self.id} at {self.record.provider}>"
+
+    def _repr_html_(self) -> str:
+        return show.card(f"artifact {self.id}", self.to_json())
+
+
+class Artifacts:
+    """Models of this project."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def list(self, *, limit: int | None = 50) -> "list[Artifact]":
+        """Newest first."""
+        return [Artifact(record) for record in self._session.artifacts.newest(limit)]
+
+    def get(self, artifact: str) -> Artifact:
+        """The artifact of an id or of a unique beginning of one."""
+        return Artifact(self._session.artifacts.get(artifact))
+
+    def import_(
+        self, file: Path | str, *, framework: str | None = None, name: str | None = None
+    ) -> Artifact:
+        """Bring in a model that was trained elsewhere: a file, a folder, or a tar archive.
+
+        Nothing is loaded: a pickle first runs when the endpoint loads it, so bring in only what
+        you trust. `framework` is a name or a pin such as `sklearn==1.4.2`.
+
+        Raises:
+            ConfigError: There is no such file, or an archive in it is not safe to unpack.
+        """
+        config = self._session.config
+        config.require_project()
+        source = Path(file).expanduser()
+        if not source.exists():
+            raise ConfigError(f"there is no file {source} to import")
+        wanted = Framework.parse(framework) if framework else None
+        frameworks = {wanted.name: wanted.version or ""} if wanted else {}
+        with tempfile.TemporaryDirectory(prefix="freelane-import-") as temporary:
+            folder = Path(temporary)
+            _lay_out(source, folder)
+            manifest = seal.manifest_of(
+                folder,
+                python="",
+                frameworks=frameworks,
+                job=None,
+                created=self._session.clock.now(),
+            )
+            if not manifest.files:
+                raise ConfigError(f"{source} holds no file to import")
+            record = self._session.artifacts.take_in(
+                folder,
+                manifest,
+                provider=config.provider_for(Verb.DEPLOY),
+                name=check_name(name or config.project.name, what="artifact"),
+            )
+        return Artifact(record)
+
+    def pull(self, reference: str, folder: Path | str) -> Path:
+        """Copy a model (by artifact, or by the job that wrote it) into `folder`, verified.
+
+        A run that wrote no model brings home the files it kept, where the provider is this machine.
+
+        Raises:
+            ResourceConflict: The folder has files in it; nothing is overwritten.
+            ResourceNotFound: There is nothing to bring.
+        """
+        target = Path(folder).expanduser()
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ResourceConflict(
+                f"{target} is not an empty folder; nothing is overwritten", provider="local"
+            )
+        artifact = self._of(reference)
+        parent = target.absolute().parent
+        if not parent.is_dir():
+            raise ConfigError(f"there is no folder {parent} to put {target.name} in")
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=parent))
+        try:
+            self._session.artifacts.fetch(artifact, staging)
+            staging.chmod(0o755)
+            staging.replace(target)  # over an empty folder or nothing
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        return target
+
+    def _of(self, reference: str) -> model.Artifact:
+        try:
+            return self._session.artifacts.get(reference)
+        except ResourceNotFound:
+            training = self._session.training
+        job = training.refresh(training.get(reference))
+        if job.artifact is None:
+            raise ResourceNotFound(
+                f"job {job.id} is {job.state} and wrote no model to its model folder",
+                provider=job.provider,
+                hint=f"freelane logs {job.id}",
+            )
+        return self._session.artifacts.get(job.artifact)
+
+
+def _lay_out(source: Path, folder: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)
+    elif archive.is_archive(source):
+        archive.unpack(source, folder)
+    else:
+        shutil.copyfile(source, folder / source.name)

@@ -1,0 +1,161 @@
+"""`Client`: everything Freelane does, for one project."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from freelane.client import diagnosis, show
+from freelane.client.artifacts import Artifacts
+from freelane.client.endpoints import Endpoints
+from freelane.client.jobs import Jobs
+from freelane.client.session import Session
+from freelane.clock import Clock
+from freelane.config.load import Config, load
+from freelane.contract.capability import Capability, Support
+from freelane.contract.provider import Check
+from freelane.errors import FreelaneError
+from freelane.registry import PluginRow
+from freelane.service.upkeep import CleanupReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRow:
+    """One line of `freelane providers`."""
+
+    name: str
+    plugin: str
+    summary: str
+    owned: bool
+    selected: bool
+    problem: str | None
+    """Why it cannot be used as it is; None when it can."""
+    capabilities: Mapping[Capability, Support]
+
+
+class Client:
+    """One project, on whichever provider its configuration names.
+
+    ```python
+    from freelane import Client
+
+    with Client() as client:
+        job = client.jobs.train()
+        endpoint = client.endpoints.deploy(job.artifact, ttl="30m")
+        print(endpoint.predict([[0.0] * 64]).predictions)
+        endpoint.delete()
+    ```
+
+    Args:
+        config: The project file; by default the nearest `freelane.toml` from here upwards.
+        provider: Use this configured provider for everything.
+        emulated: Use the provider's emulator.
+        settings: More settings, by dotted key: `{"train.max_runtime": "10m"}`.
+        clock: Another clock than the machine's, for tests.
+
+    Raises:
+        ConfigError: The configuration does not hold.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Path | str | None = None,
+        provider: str | None = None,
+        emulated: bool = False,
+        settings: Mapping[str, object] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        flags = dict(settings or {})
+        if provider is not None:
+            flags["provider"] = provider
+        loaded = load(file=Path(config) if config is not None else None, flags=flags)
+        self._session = Session(loaded, emulated=emulated, clock=clock)
+        self.jobs = Jobs(self._session)
+        self.endpoints = Endpoints(self._session)
+        self.artifacts = Artifacts(self._session)
+
+    @property
+    def config(self) -> Config:
+        """What is configured, each value with its origin."""
+        return self._session.config
+
+    def providers(self) -> list[ProviderRow]:
+        """Every provider that is installed or configured; imports none of them."""
+        infos = self._session.registry.infos()
+        config = self.config
+        selected = config.provider_for(None)
+        rows = []
+        for name in sorted({*infos, *config.provider_names()}):
+            plugin = config.provider_table(name).plugin
+            info = infos.get(plugin)
+            rows.append(
+                ProviderRow(
+                    name=name,
+                    plugin=plugin,
+                    summary=info.summary if info else "",
+                    owned=bool(info and info.owned),
+                    selected=name == selected,
+                    problem=None if info else self._problem(plugin),
+                    capabilities=dict(info.capabilities) if info else {},
+                )
+            )
+        return rows
+
+    def plugins(self) -> list[PluginRow]:
+        """Every installed plugin, with what is wrong with it if anything is."""
+        return self._session.registry.plugins()
+
+    def doctor(self, provider: str | None = None) -> Iterator[tuple[str, Check]]:
+        """Check what Freelane and its providers need, one line each; spends nothing."""
+        return diagnosis.diagnose(self._session, provider)
+
+    def cleanup(self, *, delete: bool = False, rebuild: bool = False) -> CleanupReport:
+        """Bring the records up to date and list what nothing wants; with `delete`, delete it.
+
+        With `rebuild`, a state database that cannot be read is moved aside and what the providers
+        still know is recorded anew.
+        """
+        session = self._session
+        if rebuild:
+            return session.rebuild()
+        return session.upkeep.cleanup(session.reachable_providers(), delete=delete)
+
+    def down(self) -> CleanupReport:
+        """End every job and endpoint of this owner on every configured provider."""
+        return self._session.upkeep.down(self._session.reachable_providers())
+
+    def close(self) -> None:
+        """Close connections. Jobs and endpoints go on."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.config.project.name} on {self.config.provider_for(None)}>"
+
+    def _repr_html_(self) -> str:
+        config = self.config
+        fields = {
+            "project": config.project.name,
+            "provider": config.provider_for(None),
+            "file": str(config.file) if config.file else "none",
+        }
+        return show.card("Freelane", fields)
+
+    def _problem(self, plugin: str) -> str:
+        try:
+            self._session.registry.info(plugin)
+        except FreelaneError as error:
+            return error.message
+        return ""

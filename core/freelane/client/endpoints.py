@@ -1,0 +1,347 @@
+"""`client.endpoints`: deploy, look, predict, delete."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from freelane.client import show, specs
+from freelane.client.artifacts import Artifact
+from freelane.client.jobs import Job
+from freelane.client.session import Session
+from freelane.errors import ResourceNotFound
+from freelane.model import artifact as model_artifact
+from freelane.model import endpoint as model
+from freelane.model.artifact import ArtifactHandle
+from freelane.model.lifecycle import EndpointState, JobState
+from freelane.model.name import parse_address
+from freelane.model.operation import Verb
+from freelane.model.plan import Plan
+from freelane.model.prediction import JsonValue, PredictionRequest
+
+READY_S = 600.0
+"""How long an endpoint may take to be READY, in seconds."""
+PREDICT_S = 60.0
+"""How long one prediction may take in all, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What an endpoint answered, and what that took."""
+
+    predictions: Sequence[JsonValue]
+    provider: str
+    emulated: bool
+    endpoint: str
+    latency_ms: float
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """The fields of `--json`."""
+        return {
+            "predictions": list(self.predictions),
+            "provider": self.provider,
+            "emulated": self.emulated,
+            "endpoint": self.endpoint,
+            "latency_ms": round(self.latency_ms, 3),
+            "usage": dict(self.usage),
+        }
+
+    def _repr_html_(self) -> str:
+        return show.card(f"prediction of {self.provider}/{self.endpoint}", self.to_json())
+
+
+class Endpoint:
+    """An endpoint, as it was when it was last looked at; `refresh()` looks again."""
+
+    def __init__(self, endpoints: "Endpoints", record: model.Endpoint) -> None:
+        self._endpoints = endpoints
+        self.record = record
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def provider(self) -> str:
+        return self.record.provider
+
+    @property
+    def address(self) -> str:
+        """`provider/name`: what every command takes."""
+        return f"{self.record.provider}/{self.record.name}"
+
+    @property
+    def state(self) -> EndpointState:
+        return self.record.state
+
+    @property
+    def url(self) -> str | None:
+        return self.record.url
+
+    def predict(
+        self,
+        instances: Sequence[JsonValue],
+        *,
+        parameters: Mapping[str, JsonValue] | None = None,
+        timeout_s: float = PREDICT_S,
+    ) -> Prediction:
+        """Ask it once; see `Endpoints.predict`."""
+        return self._endpoints.ask(
+            self.record, PredictionRequest(instances, parameters), timeout_s=timeout_s
+        )
+
+    def refresh(self) -> "Endpoint":
+        """Look at the provider again."""
+        return self._endpoints.get(self.address)
+
+    def wait(self, *, timeout_s: float = READY_S) -> "Endpoint":
+        """Look until it is READY."""
+        return self._endpoints.wait(self.address, timeout_s=timeout_s)
+
+    def delete(self) -> "Endpoint":
+        """End it."""
+        return self._endpoints.delete(self.address)
+
+    def to_json(self) -> dict[str, object]:
+        """The fields of `--json`."""
+        record = self.record
+        return {
+            "name": record.name,
+            "project": record.project,
+            "provider": record.provider,
+            "emulated": record.emulated,
+            "state": str(record.state),
+            "detail": record.detail,
+            "url": record.url,
+            "job": record.job,
+            "artifact": record.artifact,
+            "created": record.created.isoformat(),
+            "expires_at": record.expires_at.isoformat() if record.expires_at else None,
+            "billing": record.billing,
+            "reason": record.reason,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.address}: {self.state}>"
+
+    def _repr_html_(self) -> str:
+        return show.card(f"endpoint {self.address}", self.to_json())
+
+
+class Endpoints:
+    """Endpoints of this project."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def plan(
+        self,
+        artifact: str | Artifact | Job | None = None,
+        *,
+        name: str | None = None,
+        ttl: str | timedelta | None = None,
+        script: str | None = None,
+    ) -> Plan:
+        """What `deploy` with these arguments would do; nothing is done."""
+        provider, model_of, there = self._choose(artifact)
+        handle = there or model_of.handle
+        drafted = self._draft(provider, handle, name=name, ttl=ttl, script=script)
+        spec = drafted.spec
+        info, _config = self._session.provider_config(provider)
+        existing = self._session.serving.existing(provider, spec.name)
+        if existing is not None:
+            self._session.serving.check_same(existing, artifact=model_of.id)
+        return Plan(
+            verb=Verb.DEPLOY,
+            provider=provider,
+            emulated=self._session.emulated,
+            owned=info.owned,
+            name=spec.name,
+            change=_change(existing),
+            script=spec.script,
+            files=len(spec.files),
+            upload_bytes=drafted.upload_bytes + (0 if there else model_of.size_bytes),
+            artifact=model_of.id,
+            copy_from=None if there else model_of.provider,
+            ttl=spec.ttl,
+            warnings=drafted.warnings,
+        )
+
+    def deploy(
+        self,
+        artifact: str | Artifact | Job | None = None,
+        *,
+        name: str | None = None,
+        ttl: str | timedelta | None = None,
+        script: str | None = None,
+        wait: bool = True,
+        timeout_s: float = READY_S,
+    ) -> Endpoint:
+        """Serve an artifact (its id, a job, or the project's newest); the same again is returned.
+
+        Raises:
+            ResourceConflict: The name is taken.
+            ModelFailed: `predict.py` raised while loading the model.
+        """
+        deadline = self._session.workspace.deadline(timeout_s)
+        provider, model_of, there = self._choose(artifact)
+        # Draft first: what does not hold in the project must not cost an upload.
+        self._draft(provider, there or model_of.handle, name=name, ttl=ttl, script=script)
+        handle = there or self._session.artifacts.carry(model_of, provider)
+        drafted = self._draft(provider, handle, name=name, ttl=ttl, script=script)
+        record = self._session.serving.deploy(
+            drafted.spec,
+            model_of,
+            provider=provider,
+            spec_hash=drafted.spec_hash,
+            deadline=deadline,
+            wait=wait,
+        )
+        return Endpoint(self, record)
+
+    def wait(self, address: str, *, timeout_s: float = READY_S) -> Endpoint:
+        """Look until it is READY.
+
+        Raises:
+            EndpointNotReady: It ended instead.
+        """
+        serving = self._session.serving
+        record = serving.wait_ready(
+            self._find(address), deadline=self._session.workspace.deadline(timeout_s)
+        )
+        return Endpoint(self, record)
+
+    def list(self) -> "list[Endpoint]":
+        """Those that are not gone, each looked at now."""
+        serving = self._session.serving
+        seen = [serving.refresh(endpoint) for endpoint in serving.live()]
+        return [Endpoint(self, endpoint) for endpoint in seen if not endpoint.state.final]
+
+    def get(self, address: str) -> Endpoint:
+        """The endpoint `provider/name`, or `name` at the current provider; looked at now."""
+        return Endpoint(self, self._session.serving.refresh(self._find(address)))
+
+    def delete(self, address: str, *, timeout_s: float = READY_S) -> Endpoint:
+        """End it, and wait until the provider says that it is gone."""
+        record = self._session.serving.delete(
+            self._find(address), deadline=self._session.workspace.deadline(timeout_s)
+        )
+        return Endpoint(self, record)
+
+    def predict(
+        self,
+        address: str,
+        instances: Sequence[JsonValue],
+        *,
+        parameters: Mapping[str, JsonValue] | None = None,
+        timeout_s: float = PREDICT_S,
+    ) -> Prediction:
+        """Ask an endpoint for one prediction an instance.
+
+        Raises:
+            EndpointNotReady: It cannot answer now.
+            InvalidRequest: The instances are not what it takes.
+            ModelFailed: The user's model raised.
+        """
+        return self.ask(
+            self._find(address), PredictionRequest(instances, parameters), timeout_s=timeout_s
+        )
+
+    def ask(
+        self, record: model.Endpoint, request: PredictionRequest, *, timeout_s: float
+    ) -> Prediction:
+        """`predict`, for a record that is at hand."""
+        answer = self._session.prediction.predict(
+            record, request, deadline=self._session.workspace.deadline(timeout_s)
+        )
+        return Prediction(
+            predictions=answer.prediction.predictions,
+            provider=record.provider,
+            emulated=record.emulated,
+            endpoint=record.name,
+            latency_ms=answer.latency_ms,
+            usage=answer.prediction.usage,
+        )
+
+    def _find(self, address: str) -> model.Endpoint:
+        provider, name = parse_address(address)
+        return self._session.serving.get(
+            provider, name, current=self._session.config.provider_for(Verb.DEPLOY)
+        )
+
+    def _choose(
+        self, artifact: str | Artifact | Job | None
+    ) -> tuple[str, model_artifact.Artifact, ArtifactHandle | None]:
+        """The provider to deploy on, the artifact, and the copy of it that is there already."""
+        config = self._session.config
+        config.require_project()
+        provider = config.provider_for(Verb.DEPLOY)
+        chosen = self._artifact(artifact)
+        return provider, chosen, self._session.artifacts.copy_at(chosen, provider)
+
+    def _artifact(self, artifact: str | Artifact | Job | None) -> model_artifact.Artifact:
+        if isinstance(artifact, Artifact):
+            return artifact.record
+        if isinstance(artifact, Job):
+            return self._of_job(artifact)
+        if artifact is not None:
+            try:
+                return self._session.artifacts.get(artifact)
+            except ResourceNotFound:
+                return self._of_reference(artifact)
+        newest = self._session.artifacts.newest(1)
+        if newest:
+            return newest[0]
+        for job in self._session.training.newest(20):
+            # A detached job may have ended since; its artifact is recorded when it is looked at.
+            seen = self._session.training.refresh(job)
+            if seen.state is JobState.SUCCEEDED and seen.artifact is not None:
+                return self._session.artifacts.get(seen.artifact)
+        raise ResourceNotFound(
+            f"project {self._session.config.project.name!r} has no trained model to deploy",
+            provider=self._session.config.provider_for(Verb.DEPLOY),
+            hint="freelane train",
+        )
+
+    def _of_reference(self, reference: str) -> model_artifact.Artifact:
+        training = self._session.training
+        try:
+            job = training.refresh(training.get(reference))
+        except ResourceNotFound:
+            raise ResourceNotFound(
+                f"there is no artifact or job {reference!r}; see: freelane jobs",
+                provider="freelane",
+            ) from None
+        if job.artifact is None:
+            raise ResourceNotFound(
+                f"job {job.id} is {job.state} and has no model to deploy", provider=job.provider
+            )
+        return self._session.artifacts.get(job.artifact)
+
+    def _of_job(self, job: Job) -> model_artifact.Artifact:
+        return self._of_reference(job.id)
+
+    def _draft(
+        self,
+        provider: str,
+        handle: ArtifactHandle,
+        *,
+        name: str | None,
+        ttl: str | timedelta | None,
+        script: str | None,
+    ) -> specs.Drafted[model.EndpointSpec]:
+        _info, table = self._session.provider_config(provider)
+        return specs.endpoint_spec(
+            self._session.config,
+            options=getattr(table, "deploy", None),
+            artifact=handle,
+            name=name,
+            ttl=ttl,
+            script=script,
+        )
+
+
+def _change(existing: model.Endpoint | None) -> str:
+    if existing is None or existing.state is EndpointState.FAILED:
+        return "create"
+    return "resume" if existing.state is EndpointState.CREATING else "nothing"

@@ -1,0 +1,194 @@
+"""Wires the floors below for one Client: each piece on first use, and only once."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from freelane.clock import Clock, SystemClock
+from freelane.config.load import Config
+from freelane.config.owner import owner_id
+from freelane.contract.capability import Capability
+from freelane.contract.provider import Checks, Provider, ProviderContext, ProviderInfo
+from freelane.errors import (
+    CapabilityUnsupported,
+    ConfigError,
+    ProviderUnavailable,
+    StateError,
+)
+from freelane.registry import Registry, unsupported
+from freelane.service.artifacts import ArtifactService
+from freelane.service.serving import ServingService
+from freelane.service.training import TrainingService
+from freelane.service.upkeep import CleanupReport, UpkeepService
+from freelane.service.workspace import Workspace
+from freelane.state.operations import Holder
+from freelane.store.engine import Store, open_store, set_aside
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from freelane.service.prediction import PredictionService
+
+
+class Session:
+    """Everything one Client needs, made when it is first asked for."""
+
+    def __init__(self, config: Config, *, emulated: bool, clock: Clock | None) -> None:
+        self.config = config
+        self.emulated = emulated
+        self.clock = clock or SystemClock()
+        self.folder = platformdirs.user_data_path("freelane")
+        self._providers: dict[str, Provider] = {}
+        self._store: Store | None = None
+        self._close_transport: Callable[[], None] = _nothing
+
+    @cached_property
+    def registry(self) -> Registry:
+        return Registry(environ=self.config.environ)
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            url = self.config.database_url
+            self._store = open_store(url.get_secret_value() if url else None, self.folder)
+        return self._store
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        return Workspace(
+            owner=owner_id(self.config.user_file),
+            project=self.config.project.name,
+            emulated=self.emulated,
+            store=self.store,
+            clock=self.clock,
+            resolve=self.resolve,
+            unsupported=self.unsupported,
+            holder=_this_process,
+            is_alive=_may_be_working,
+        )
+
+    @cached_property
+    def artifacts(self) -> ArtifactService:
+        return ArtifactService(self.workspace)
+
+    @cached_property
+    def training(self) -> TrainingService:
+        return TrainingService(self.workspace, self.artifacts)
+
+    @cached_property
+    def serving(self) -> ServingService:
+        return ServingService(self.workspace)
+
+    @cached_property
+    def upkeep(self) -> UpkeepService:
+        return UpkeepService(self.workspace, self.training, self.serving)
+
+    @cached_property
+    def prediction(self) -> "PredictionService":
+        # httpx costs more to load than everything a listing needs.
+        from freelane.service.prediction import PredictionService  # noqa: PLC0415
+        from freelane.transport.http import Transport  # noqa: PLC0415
+
+        transport = Transport()
+        self._close_transport = transport.close
+        return PredictionService(self.workspace, transport)
+
+    def resolve(self, name: str) -> Provider:
+        """The provider of a configured name, wired once.
+
+        Raises:
+            ProviderNotFound: No plugin brings it.
+            ConfigError: Its table does not hold.
+        """
+        if name not in self._providers:
+            info, config = self.provider_config(name)
+            if self.emulated:
+                raise ConfigError(
+                    f"{name} has no emulator; run without --emulated"
+                    + (", it runs on this machine already" if info.owned else "")
+                )
+            self._providers[name] = self.registry.connect(info, config, self._context(name))
+        return self._providers[name]
+
+    def provider_config(self, name: str) -> "tuple[ProviderInfo, BaseModel]":
+        """The declaration of a configured provider and its table, validated."""
+        table = self.config.provider_table(name)
+        info = self.registry.info(table.plugin)
+        return info, self.config.validate_table(table, self.registry.config_class(info))
+
+    def checks(self, name: str) -> Checks | None:
+        """What `doctor` asks of a configured provider; None when it asks nothing."""
+        info, config = self.provider_config(name)
+        return self.registry.checks(info, config, self._context(name))
+
+    def unsupported(self, provider: Provider, capability: Capability) -> CapabilityUnsupported:
+        return unsupported(capability, provider.name, provider.info, self.registry.infos())
+
+    def reachable_providers(self) -> list[str]:
+        """Configured names, each with the plugin and what it needs installed."""
+        names = []
+        for name in self.config.provider_names():
+            try:
+                self.resolve(name)
+            except ProviderUnavailable:
+                continue
+            names.append(name)
+        return names
+
+    def rebuild(self) -> CleanupReport:
+        """Record anew what the providers still know, in a fresh store if this one is broken."""
+        report = CleanupReport()
+        try:
+            with self.store.read():
+                pass
+        except StateError:
+            kept = set_aside(self.folder)
+            self._store = None
+            report.repaired.append(f"the broken state database was moved to {kept}")
+        found = self.upkeep.rebuild(self.reachable_providers())
+        report.repaired += found.repaired
+        report.problems += found.problems
+        return report
+
+    def close(self) -> None:
+        """Close connections; the session can be used again and opens new ones."""
+        self._close_transport()
+        self.__dict__.pop("prediction", None)
+        if self._store is not None:
+            self._store.close()
+
+    def _context(self, name: str) -> ProviderContext:
+        environ: Mapping[str, str] = self.config.environ
+        return ProviderContext(
+            name=name,
+            owner=self.workspace.owner,
+            emulated=self.emulated,
+            clock=self.clock,
+            folder=Path(self.folder) / name,
+            environ=environ,
+        )
+
+
+def _this_process() -> Holder:
+    from freelane.runtime.supervise import ProcessId  # noqa: PLC0415 - psutil, only to write
+
+    me = ProcessId.current()
+    return Holder(host=socket.gethostname(), pid=os.getpid(), started=me.started)
+
+
+def _may_be_working(holder: Holder) -> bool:
+    """A process of another machine cannot be looked at: it counts as working."""
+    from freelane.runtime.supervise import ProcessId  # noqa: PLC0415 - psutil, only to write
+
+    if holder.host != socket.gethostname():
+        return True
+    return ProcessId(holder.pid, holder.started).alive()
+
+
+def _nothing() -> None:
+    """Nothing is open yet."""

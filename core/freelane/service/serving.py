@@ -1,0 +1,425 @@
+"""Endpoints: intent and name, one call to the provider, record; then looking until READY."""
+
+from dataclasses import replace
+from typing import NoReturn
+
+from sqlalchemy import Connection
+
+from freelane.contract.capability import Capability
+from freelane.contract.provider import Deployer, Provider
+from freelane.errors import (
+    ConfigError,
+    EndpointNotReady,
+    FreelaneError,
+    ModelFailed,
+    OutcomeUnknown,
+    ProviderInternal,
+    ResourceConflict,
+    ResourceNotFound,
+    StateError,
+)
+from freelane.model.artifact import Artifact
+from freelane.model.endpoint import Endpoint, EndpointHandle, EndpointSpec, EndpointStatus
+from freelane.model.job import FailureCause
+from freelane.model.lifecycle import EndpointState
+from freelane.model.operation import Found, Operation, Unknown, Verb
+from freelane.service import intent
+from freelane.service.intent import Intent
+from freelane.service.workspace import Workspace
+from freelane.state import endpoints, operations
+from freelane.state.operations import UNFINISHED, OperationRow
+from freelane.waiting import Deadline, backoff, poll
+
+_UP = frozenset({EndpointState.CREATING, EndpointState.READY, EndpointState.UPDATING})
+
+
+class ServingService:
+    """Deploys, looks at and deletes endpoints."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def existing(self, provider: str, name: str) -> Endpoint | None:
+        """The endpoint that holds the name at the provider, as it is now; None if it is free."""
+        with self._workspace.store.read() as connection:
+            endpoint = endpoints.get(
+                connection, self._workspace.owner, provider, self._workspace.emulated, name
+            )
+        if endpoint is None or endpoint.state.final:
+            return None
+        endpoint = self.refresh(endpoint)
+        return None if endpoint.state.final else endpoint
+
+    def check_same(self, endpoint: Endpoint, *, artifact: str) -> None:
+        """Raise unless the endpoint is this project's and serves this artifact.
+
+        Raises:
+            ResourceConflict: The name is held by something else.
+        """
+        address = f"{endpoint.provider}/{endpoint.name}"
+        if endpoint.project != self._workspace.project:
+            raise ResourceConflict(
+                f"endpoint {address} belongs to project {endpoint.project!r}; "
+                "choose another --name",
+                provider=endpoint.provider,
+                holder=endpoint.project,
+            )
+        if endpoint.artifact != artifact:
+            raise ResourceConflict(
+                f"endpoint {address} serves {endpoint.artifact}; delete it first to serve "
+                f"{artifact}, or choose another --name",
+                provider=endpoint.provider,
+                holder=endpoint.artifact,
+                hint=f"freelane delete {address}",
+            )
+
+    def deploy(
+        self,
+        spec: EndpointSpec,
+        artifact: Artifact,
+        *,
+        provider: str,
+        spec_hash: str,
+        deadline: Deadline,
+        wait: bool,
+    ) -> Endpoint:
+        """Have the endpoint at the provider, once, and READY if `wait`.
+
+        The same project and artifact get the endpoint that is there. The name is held, and the
+        operation is this process's, until it is READY or left alone.
+
+        Raises:
+            CapabilityUnsupported: The provider does not deploy.
+            ResourceConflict: The name is taken, or another process is deploying it.
+            ModelFailed: The user's model did not load.
+            OutcomeUnknown: The provider may or may not have the endpoint.
+        """
+        workspace = self._workspace
+        deployer = self._deployer(workspace.resolve(provider))
+        there = self._standing(spec.name, artifact, provider=provider, spec_hash=spec_hash)
+        if there is not None:
+            return self.wait_ready(there, deadline=deadline) if wait else there
+
+        def claim(connection: Connection, operation: Operation) -> None:
+            new = _new_endpoint(operation, artifact)
+            holder = endpoints.claim(connection, workspace.owner, new)
+            if holder is not None:
+                self._refuse_claimed(holder)
+
+        operation, _resumed = intent.start(
+            workspace,
+            Intent(
+                verb=Verb.DEPLOY,
+                provider=provider,
+                name=spec.name,
+                spec_hash=spec_hash,
+                expires=workspace.clock.now() + spec.ttl if spec.ttl else None,
+            ),
+            claim=claim,
+            settle=self.settle,
+        )
+        try:
+            # A rerun asks again under the same name: the provider answers the endpoint it has.
+            handle = deployer.deploy(spec, operation, deadline=deadline)
+        except FreelaneError as error:
+            self._note_failure(operation, error)
+            raise
+        endpoint = self._record_handle(operation, handle)
+        if not wait:
+            self._finish(operation)
+            return endpoint
+        return self._until_ready(operation, endpoint, deadline=deadline)
+
+    def _standing(
+        self, name: str, artifact: Artifact, *, provider: str, spec_hash: str
+    ) -> Endpoint | None:
+        """The endpoint to answer with instead of making one; a failed one makes room."""
+        while True:
+            there = self.existing(provider, name)
+            if there is None:
+                return None
+            self.check_same(there, artifact=artifact.id)
+            row = self._operation_row(there)
+            if row is None and there.state is EndpointState.FAILED:
+                self._clear_failed(there)
+                return None
+            if row is None:
+                return there
+            intent.check_free(self._workspace, row)
+            if row.operation.spec_hash == spec_hash:
+                return None  # its interrupted operation goes on
+            self.settle(row)
+
+    def wait_ready(self, endpoint: Endpoint, *, deadline: Deadline) -> Endpoint:
+        """Look until it is READY.
+
+        Raises:
+            EndpointNotReady: It ended instead.
+            DeadlineExceeded: It is not READY by the deadline.
+        """
+        seen = poll(
+            lambda: self.refresh(endpoint),
+            until=lambda now: now.state is not EndpointState.CREATING,
+            deadline=deadline,
+            pauses=backoff(first_s=0.02, factor=1.5, longest_s=1.0, jitter=0.2),
+            doing=f"waiting for endpoint {endpoint.name} to be READY",
+        )
+        if seen.state in _UP:
+            return seen
+        raise EndpointNotReady(
+            f"endpoint {seen.provider}/{seen.name} is {seen.state}: {seen.reason or seen.detail}",
+            endpoint=f"{seen.provider}/{seen.name}",
+        )
+
+    def settle(self, row: OperationRow) -> None:
+        """Find out what became of an interrupted deployment, and record it.
+
+        Raises:
+            ResourceConflict: A live process still works on it.
+            OutcomeUnknown: The provider does not tell.
+        """
+        workspace = self._workspace
+        operation = row.operation
+        with workspace.store.begin() as connection:
+            intent.check_free(workspace, row)
+            intent.take_over(workspace, connection, row)
+        deployer = self._deployer(workspace.resolve(operation.provider))
+        seen = deployer.find(operation, deadline=workspace.deadline())
+        if isinstance(seen, Found):
+            self._record_handle(operation, seen.handle)
+            self._finish(operation)
+        elif isinstance(seen, Unknown):
+            raise OutcomeUnknown(
+                f"{operation.provider} does not tell whether endpoint {operation.resource} was "
+                f"made: {seen.why}",
+                operation=operation.id,
+            )
+        else:
+            gone = ResourceNotFound(
+                "interrupted before the provider had it", provider=operation.provider
+            )
+            self._note_failure(operation, gone)
+
+    def live(self, *, everywhere: bool = False) -> list[Endpoint]:
+        """Endpoints that are not gone, of this project or of all of the owner's, as recorded."""
+        workspace = self._workspace
+        with workspace.store.read() as connection:
+            return endpoints.live(
+                connection, workspace.owner, project=None if everywhere else workspace.project
+            )
+
+    def get(self, provider: str | None, name: str, *, current: str) -> Endpoint:
+        """The endpoint of an address; a bare name means the current provider, else the only one.
+
+        Raises:
+            ResourceNotFound: There is none.
+            ConfigError: Several providers serve one of that name, and none is the current one.
+        """
+        workspace = self._workspace
+        with workspace.store.read() as connection:
+            named = endpoints.live(connection, workspace.owner, name=name)
+        if provider is not None:
+            named = [endpoint for endpoint in named if endpoint.provider == provider]
+        elif any(endpoint.provider == current for endpoint in named):
+            named = [endpoint for endpoint in named if endpoint.provider == current]
+        if len(named) == 1:
+            return named[0]
+        address = f"{provider}/{name}" if provider else name
+        if not named:
+            raise ResourceNotFound(
+                f"there is no endpoint {address!r}; see: freelane endpoints",
+                provider=provider or current,
+            )
+        raise ConfigError(
+            f"endpoint {name!r} is served by several providers; name one of "
+            + ", ".join(f"{endpoint.provider}/{endpoint.name}" for endpoint in named)
+        )
+
+    def refresh(self, endpoint: Endpoint) -> Endpoint:
+        """Look at the provider and record what is seen."""
+        if endpoint.handle is None or endpoint.state.final:
+            return endpoint
+        wired = self._workspace.resolve(endpoint.provider)
+        status = self._deployer(wired).status(endpoint.handle, deadline=self._workspace.deadline())
+        seen = _observe(endpoint, status)
+        return seen if seen == endpoint else self._save(seen)
+
+    def delete(self, endpoint: Endpoint, *, deadline: Deadline) -> Endpoint:
+        """End it, and look until the provider says it is gone.
+
+        Raises:
+            ResourceConflict: A live process is still deploying it.
+        """
+        workspace = self._workspace
+        row = self._operation_row(endpoint)
+        if row is not None:
+            self.settle(row)
+            endpoint = self._reload(endpoint)
+        if endpoint.handle is None or endpoint.state.final:
+            return self._save(replace(endpoint, state=EndpointState.DELETED))
+        deployer = self._deployer(workspace.resolve(endpoint.provider))
+        deployer.delete(endpoint.handle, deadline=deadline)
+        return poll(
+            lambda: self.refresh(endpoint),
+            until=lambda seen: seen.state.final,
+            deadline=deadline,
+            pauses=backoff(first_s=0.02, factor=1.5, longest_s=1.0, jitter=0.2),
+            doing=f"waiting for endpoint {endpoint.name} to be gone",
+        )
+
+    def adopt_resource(self, operation: Operation, handle: EndpointHandle) -> Endpoint | None:
+        """Record an endpoint that only the provider still knows; None if its name is held."""
+        owner = self._workspace.owner
+        endpoint = replace(_bare_endpoint(operation, artifact="", job=None), handle=handle)
+        with self._workspace.store.begin() as connection:
+            if endpoints.claim(connection, owner, endpoint) is not None:
+                return None
+        return self.refresh(endpoint)
+
+    def _until_ready(
+        self, operation: Operation, endpoint: Endpoint, *, deadline: Deadline
+    ) -> Endpoint:
+        try:
+            seen = poll(
+                lambda: self.refresh(endpoint),
+                until=lambda now: now.state is not EndpointState.CREATING,
+                deadline=deadline,
+                pauses=backoff(first_s=0.02, factor=1.5, longest_s=0.5, jitter=0.2),
+                doing=f"waiting for endpoint {endpoint.name} to be READY",
+            )
+        finally:
+            # Left alone (Ctrl-C, the deadline) or done: the intent has been carried out.
+            self._finish(operation)
+        if seen.state in _UP:
+            return seen
+        self._clear_failed(seen)
+        raise self._failure(seen)
+
+    def _clear_failed(self, endpoint: Endpoint) -> None:
+        """A definite failure deletes what was made; its reason stays on the record."""
+        gone = self.delete(endpoint, deadline=self._workspace.deadline())
+        if endpoint.reason:
+            self._save(replace(gone, reason=endpoint.reason))
+
+    def _failure(self, endpoint: Endpoint) -> FreelaneError:
+        address = f"{endpoint.provider}/{endpoint.name}"
+        message = f"endpoint {address} failed: {endpoint.reason or 'no reason is given'}"
+        if endpoint.detail == FailureCause.STORAGE:
+            return StateError(message)
+        if endpoint.detail in {FailureCause.USER_CODE, FailureCause.OUT_OF_MEMORY}:
+            return ModelFailed(message, provider=endpoint.provider, operation="deploy")
+        return ProviderInternal(
+            message, provider=endpoint.provider, operation="deploy", retryable=False
+        )
+
+    def _refuse_claimed(self, holder: Endpoint) -> NoReturn:
+        address = f"{holder.provider}/{holder.name}"
+        owner = (
+            "this project"
+            if holder.project == self._workspace.project
+            else (f"project {holder.project!r}")
+        )
+        raise ResourceConflict(
+            f"endpoint {address} was just taken by {owner} (operation {holder.operation[:8]}); "
+            "wait for it, or choose another --name",
+            provider=holder.provider,
+            holder=holder.project,
+        )
+
+    def _operation_row(self, endpoint: Endpoint) -> OperationRow | None:
+        """The operation that made it, while that is unfinished."""
+        with self._workspace.store.read() as connection:
+            row = operations.get(connection, self._workspace.owner, endpoint.operation)
+        return row if row is not None and row.step in UNFINISHED else None
+
+    def _record_handle(self, operation: Operation, handle: EndpointHandle) -> Endpoint:
+        owner = self._workspace.owner
+        with self._workspace.store.begin() as connection:
+            endpoint = endpoints.get(
+                connection, owner, operation.provider, operation.emulated, operation.name
+            )
+            if endpoint is None or endpoint.operation != operation.id:
+                raise StateError(
+                    f"the record of endpoint {operation.name!r} is gone from the state database; "
+                    "run: freelane cleanup"
+                )
+            endpoint = replace(endpoint, handle=handle)
+            endpoints.save(connection, owner, endpoint)
+            operations.record_handle(connection, operation.id, handle.name, handle.ref)
+        return endpoint
+
+    def _finish(self, operation: Operation) -> None:
+        with self._workspace.store.begin() as connection:
+            operations.finish(connection, operation.id)
+
+    def _note_failure(self, operation: Operation, error: FreelaneError) -> None:
+        intent.note_failure(self._workspace, operation, error)
+        if isinstance(error, OutcomeUnknown):
+            return
+        owner = self._workspace.owner
+        with self._workspace.store.begin() as connection:
+            endpoint = endpoints.get(
+                connection, owner, operation.provider, operation.emulated, operation.name
+            )
+            if endpoint is not None and endpoint.operation == operation.id:
+                gone = replace(
+                    endpoint, state=EndpointState.DELETED, detail="", reason=error.message
+                )
+                endpoints.save(connection, owner, gone)
+
+    def _reload(self, endpoint: Endpoint) -> Endpoint:
+        with self._workspace.store.read() as connection:
+            again = endpoints.get(
+                connection,
+                self._workspace.owner,
+                endpoint.provider,
+                endpoint.emulated,
+                endpoint.name,
+            )
+        return again or replace(endpoint, state=EndpointState.DELETED)
+
+    def _deployer(self, provider: Provider) -> Deployer:
+        if provider.deployer is None:
+            raise self._workspace.unsupported(provider, Capability.DEPLOY)
+        return provider.deployer
+
+    def _save(self, endpoint: Endpoint) -> Endpoint:
+        with self._workspace.store.begin() as connection:
+            endpoints.save(connection, self._workspace.owner, endpoint)
+        return endpoint
+
+
+def _new_endpoint(operation: Operation, artifact: Artifact) -> Endpoint:
+    return _bare_endpoint(operation, artifact=artifact.id, job=artifact.job)
+
+
+def _bare_endpoint(operation: Operation, *, artifact: str, job: str | None) -> Endpoint:
+    return Endpoint(
+        name=operation.name,
+        project=operation.project,
+        provider=operation.provider,
+        emulated=operation.emulated,
+        handle=None,
+        spec_hash=operation.spec_hash,
+        operation=operation.id,
+        artifact=artifact,
+        job=job,
+        state=EndpointState.CREATING,
+        detail="",
+        created=operation.created,
+        expires_at=operation.expires,
+    )
+
+
+def _observe(endpoint: Endpoint, status: EndpointStatus) -> Endpoint:
+    # The cause of a failure is its detail: one word that programs can compare.
+    failed = status.state is EndpointState.FAILED and status.cause is not None
+    return replace(
+        endpoint,
+        state=status.state,
+        detail=str(status.cause) if failed else status.detail,
+        reason=status.reason or endpoint.reason,
+        url=status.url,
+        expires_at=status.expires_at or endpoint.expires_at,
+        billing=status.billing,
+    )
