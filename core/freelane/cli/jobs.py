@@ -1,0 +1,117 @@
+"""Jobs that are there: `jobs`, `logs`, `stop`."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from freelane.cli import render
+from freelane.cli.complete import job_ids
+from freelane.cli.options import Session, Verb
+from freelane.cli.train import show_job, way_back
+from freelane.errors import JobFailed
+from freelane.model.resources import parse_duration
+
+if TYPE_CHECKING:
+    from freelane.client import Client
+    from freelane.client.jobs import Job
+
+SHOWN = 50
+
+
+@click.command("jobs", cls=Verb)
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=SHOWN, show_default=True, metavar="N",
+    help="List at most so many; 0 lists all.",
+)  # fmt: skip
+def jobs(session: Session, *, limit: int) -> None:
+    """List training jobs, newest first."""
+    with session.client() as client:
+        found = client.jobs.list(limit=limit + 1 if limit else None)
+    more = bool(limit) and len(found) > limit
+    listed = found[:limit] if more else found
+
+    def people() -> None:
+        render.table(
+            ["id", "state", "provider", "created", "took", "metrics", "detail"],
+            [
+                [
+                    job.id,
+                    job.state.value,
+                    job.provider,
+                    render.ago_text(job.record.created),
+                    render.took_text(job.record.started, job.record.ended),
+                    job.record.metrics,
+                    last_line(job.record.reason) or job.record.detail,
+                ]
+                for job in listed
+            ],
+            empty="no job has run in this project; start one: freelane train",
+        )
+        if more:
+            session.output.note(f"the newest {limit} are shown; --limit 0 lists all")
+
+    session.output.result({"jobs": [job.to_json() for job in listed], "more": more}, people)
+
+
+@click.command("logs", cls=Verb)
+@click.argument("job", metavar="JOB", shell_complete=job_ids)
+@click.option("--follow", "-f", is_flag=True, help="Go on until the job ends.")
+@click.option("--tail", type=click.IntRange(min=1), metavar="N", help="Only the last N lines.")
+def logs(session: Session, *, job: str, follow: bool, tail: int | None) -> None:
+    """Print what a job wrote; -f follows it.
+
+    JOB is an id, a beginning of one, or a job's name for its newest.
+    """
+    output = session.output
+    with session.client() as client:
+        found = client.jobs.get(job)
+        lines: Iterable[str] = client.jobs.logs(found.id, follow=follow)
+        if tail is not None and not follow:
+            lines = deque(lines, maxlen=tail)
+        if output.as_json:
+            kept = deque(lines, maxlen=tail)
+            output.result({"logs": {"job": found.id, "lines": kept}}, lambda: None)
+            return
+        try:
+            for line in lines:
+                render.say(line)
+        except KeyboardInterrupt:
+            if follow and not found.state.final:
+                output.note(f"detached; job {found.id} goes on: {way_back(found.id)}")
+
+
+@click.command("stop", cls=Verb)
+@click.argument("job", metavar="JOB", shell_complete=job_ids)
+@click.option("--detach", is_flag=True, help="Do not wait until it has stopped.")
+@click.option("--timeout", metavar="TIME", default="2m", show_default=True, help="Wait this long.")
+def stop(session: Session, *, job: str, detach: bool, timeout: str) -> None:
+    """Stop a job.
+
+    It is asked to end, and killed if it does not. A job that has ended stays as it is.
+    """
+    timeout_s = parse_duration(timeout).total_seconds()
+    output = session.output
+    with session.client() as client:
+        was = client.jobs.get(job)
+        found = was if was.state.final else client.jobs.stop(was.id)
+        if not (detach or found.state.final):
+            with output.progress(f"stopping job {found.id}"):
+                found = _ended(client, found.id, timeout_s)
+    if was.state.final:
+        output.note(f"job {was.id} had ended already")
+    output.result({"job": found.to_json()}, lambda: show_job(found))
+
+
+def _ended(client: "Client", job: str, timeout_s: float) -> "Job":
+    try:
+        return client.jobs.wait(job, timeout_s=timeout_s)
+    except JobFailed:  # it failed while it was being stopped: it has ended all the same
+        return client.jobs.get(job)
+
+
+def last_line(reason: str | None) -> str | None:
+    """The last line that says something: of a traceback, the error itself."""
+    lines = [line for line in (reason or "").splitlines() if line.strip()]
+    return lines[-1] if lines else None

@@ -1,0 +1,186 @@
+"""Text for people: tables, cards, amounts; rich at a terminal, plain columns in a pipe."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from freelane.cli.output import Progress, terminal
+from freelane.cli.redact import redact
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+_COLOURS = {
+    "SUCCEEDED": "green", "READY": "green", "ok": "green",
+    "FAILED": "red", "failed": "red",
+    "RUNNING": "cyan", "CREATING": "cyan", "UPDATING": "cyan", "PENDING": "cyan",
+    "STOPPING": "yellow", "DELETING": "yellow", "UNRECOGNISED": "yellow", "warning": "yellow",
+    "STOPPED": "dim", "DELETED": "dim",
+}  # fmt: skip
+_KIB = 1024
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def size_text(size_bytes: float) -> str:
+    """Bytes as people read them: `4.2 KiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size_bytes < _KIB:
+            return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= _KIB
+    return f"{size_bytes:.1f} TiB"
+
+
+def seconds_text(seconds: float) -> str:
+    """A length of time as people read it: `80 ms`, `4.2 s`, `3m 05s`, `2h 10m`, `3d 4h`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for length, unit, smaller, smaller_unit in (
+        (_DAY, "d", _HOUR, "h"),
+        (_HOUR, "h", _MINUTE, "m"),
+    ):
+        if whole >= length:
+            return f"{whole // length}{unit} {whole % length // smaller}{smaller_unit}"
+    return f"{whole // _MINUTE}m {whole % _MINUTE:02d}s"
+
+
+def ago_text(moment: datetime | str | None, now: datetime | None = None) -> str:
+    """How long ago it was, or how soon it will be: `3m 05s ago`, `in 1h 59m`."""
+    then = _moment(moment)
+    if then is None:
+        return "-"
+    seconds = ((now or datetime.now(UTC)) - then).total_seconds()
+    return f"{seconds_text(seconds)} ago" if seconds >= 0 else f"in {seconds_text(-seconds)}"
+
+
+def took_text(started: datetime | str | None, ended: datetime | str | None) -> str:
+    """How long it ran, until now if it still does."""
+    begun = _moment(started)
+    if begun is None:
+        return "-"
+    return seconds_text(max(0.0, ((_moment(ended) or datetime.now(UTC)) - begun).total_seconds()))
+
+
+def _moment(value: datetime | str | None) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def cell(value: object) -> str:
+    """Any value in one line; what is not there is a dash."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={cell(item)}" for key, item in value.items()) or "-"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ", ".join(cell(item) for item in value) or "-"
+    return " ".join(redact(str(value)).split()) or "-"
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
+    """Print rows under headers; `empty` when there are none."""
+    if not rows:
+        click.echo(empty)
+        return
+    cells = [[cell(value) for value in row] for row in rows]
+    if not terminal(sys.stdout):
+        click.echo(columns([[header.upper() for header in headers], *cells]))
+        return
+    from rich import box  # noqa: PLC0415 - rich, only for a terminal
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for header in headers:
+        drawn.add_column(header, overflow="fold")
+    for row in cells:
+        drawn.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row))
+    _console().print(drawn)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with their cells set under each other, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def card(title: str, fields: Mapping[str, object]) -> None:
+    """Print one thing: a title, and its fields below; those that are not there are left out."""
+    bright = terminal(sys.stdout)
+    click.echo(click.style(title, bold=True) if bright else title, color=_colour())
+    shown = {name: text for name, value in fields.items() if (text := cell(value)) != "-"}
+    width = max(map(len, shown), default=0)
+    for name, text in shown.items():
+        colour = _COLOURS.get(text)
+        styled = click.style(text, fg=colour) if bright and colour not in {None, "dim"} else text
+        click.echo(f"  {name:<{width}}  {styled}", color=_colour())
+
+
+def say(text: str) -> None:
+    """Print a line of the result."""
+    click.echo(redact(text))
+
+
+def _colour() -> bool | None:
+    """False where NO_COLOR is set, so that click strips its own codes too."""
+    return False if os.environ.get("NO_COLOR") else None
+
+
+def _console() -> "Console":
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(highlight=False, emoji=False, markup=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spinner:
+    """Progress at a terminal: a spinner below the lines."""
+
+    console: "Console"
+    status: "Status"
+
+    def line(self, text: str) -> None:
+        from rich.text import Text  # noqa: PLC0415
+
+        self.console.print(Text.from_ansi(redact(text)), soft_wrap=True)
+
+    def doing(self, text: str) -> None:
+        self.status.update(text)
+
+
+@contextmanager
+def spinner(text: str) -> Iterator[Progress]:
+    """A spinner with `text` until the block ends."""
+    console = _console()
+    with console.status(text) as status:
+        yield _Spinner(console, status)
+
+
+def heading(text: str) -> None:
+    """Print the name of what follows."""
+    click.echo(click.style(text, bold=True) if terminal(sys.stdout) else text, color=_colour())
+
+
+def check(outcome: str, text: str, remedy: str | None) -> None:
+    """Print one check, and below it what mends it."""
+    label = f"{outcome:<7}"
+    if terminal(sys.stdout):
+        label = click.style(label, fg=_COLOURS.get(outcome))
+    click.echo(f"  {label}  {' '.join(redact(text).split())}", color=_colour())
+    if remedy:
+        click.echo(f"  {'':<7}  -> {redact(remedy)}")

@@ -1,0 +1,214 @@
+"""Endpoints: `deploy`, `endpoints`, `delete`, `predict`."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from freelane.cli import render
+from freelane.cli.complete import endpoint_addresses, job_ids
+from freelane.cli.options import Session, Verb, settings
+from freelane.cli.rows import read_instances
+from freelane.cli.train import consent_to, show_plan
+from freelane.errors import ConfigError, ResourceNotFound
+from freelane.model.plan import Plan
+from freelane.model.resources import parse_duration
+
+if TYPE_CHECKING:
+    from freelane.client import Client
+    from freelane.client.endpoints import Endpoint
+
+
+@click.command("deploy", cls=Verb)
+@click.argument("model", required=False, metavar="[MODEL|JOB]", shell_complete=job_ids)
+@click.option("--artifact", metavar="MODEL", help="The same as the argument.")
+@click.option("--name", help="The endpoint's name; by default the project's.")
+@click.option("--ttl", metavar="TIME", help="End it by itself after this: 30m, 2h.")
+@click.option("--script", metavar="FILE", help="Serve with this script, not that of [deploy].")
+@click.option(
+    "--set", "changed", multiple=True, metavar="KEY=VALUE",
+    help="Set any key of freelane.toml this once: deploy.rate.per_minute=60.",
+)  # fmt: skip
+@click.option("--timeout", metavar="TIME", default="10m", show_default=True, help="Wait this long.")
+@click.option("--detach", is_flag=True, help="Return before it is ready.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask before what costs money.")
+def deploy(  # noqa: PLR0913 - one for each option
+    session: Session,
+    *,
+    model: str | None,
+    artifact: str | None,
+    name: str | None,
+    ttl: str | None,
+    script: str | None,
+    changed: tuple[str, ...],
+    timeout: str,
+    detach: bool,
+    dry_run: bool,
+    yes: bool,
+) -> None:
+    """Serve a model behind an address.
+
+    Takes the project's newest model where none is named. The same model under the same name
+    answers with the endpoint that is there. Ctrl-C detaches and lets it come up.
+    """
+    if model and artifact:
+        raise click.UsageError("name the model once: as the argument, or with --artifact")
+    timeout_s = parse_duration(timeout).total_seconds()
+    lifetime = parse_duration(ttl) if ttl else None
+    output = session.output
+    with session.client(settings(changed)) as client:
+        chosen = model or artifact
+        plan = client.endpoints.plan(chosen, name=name, ttl=lifetime, script=script)
+        if dry_run:
+            output.result({"plan": plan}, lambda: show_plan(plan))
+            return
+        for warning in plan.warnings:
+            output.warning(warning)
+        if not plan.owned and plan.change != "nothing":
+            consent_to(plan, yes=yes)
+        try:
+            with output.progress(f"deploying {plan.provider}/{plan.name}"):
+                endpoint = client.endpoints.deploy(
+                    chosen, name=name, ttl=lifetime, script=script, wait=not detach,
+                    timeout_s=timeout_s,
+                )  # fmt: skip
+            detached = detach
+        except KeyboardInterrupt:
+            endpoint = _coming_up(session, client, plan)
+            detached = True
+        if detached:
+            output.note(
+                f"detached; {endpoint.address} comes up: freelane endpoints, "
+                f"freelane delete {endpoint.address}"
+            )
+    output.result({"endpoint": endpoint.to_json()}, lambda: show_endpoint(endpoint))
+
+
+def _coming_up(session: Session, client: "Client", plan: Plan) -> "Endpoint":
+    """The endpoint that was being waited for.
+
+    Raises:
+        KeyboardInterrupt: The provider has not confirmed it yet, so there is nothing to go on.
+    """
+    try:
+        endpoint = client.endpoints.get(f"{plan.provider}/{plan.name}")
+    except ResourceNotFound:
+        raise KeyboardInterrupt from None
+    if endpoint.record.handle is None:
+        session.output.note("run the same command to go on, or: freelane cleanup")
+        raise KeyboardInterrupt
+    return endpoint
+
+
+@click.command("endpoints", cls=Verb)
+def endpoints(session: Session) -> None:
+    """List the endpoints that live."""
+    with session.client() as client:
+        found = client.endpoints.list()
+
+    def people() -> None:
+        render.table(
+            ["address", "state", "model", "expires", "bills", "url"],
+            [
+                [
+                    endpoint.address,
+                    endpoint.state.value,
+                    endpoint.record.artifact,
+                    render.ago_text(endpoint.record.expires_at),
+                    endpoint.record.billing,
+                    endpoint.url,
+                ]
+                for endpoint in found
+            ],
+            empty="no endpoint of this project lives; start one: freelane deploy",
+        )
+
+    session.output.result({"endpoints": [endpoint.to_json() for endpoint in found]}, people)
+
+
+@click.command("delete", cls=Verb)
+@click.argument("address", metavar="NAME", shell_complete=endpoint_addresses)
+def delete(session: Session, *, address: str) -> None:
+    """End an endpoint.
+
+    NAME may carry its provider: local/digits.
+    """
+    with (
+        session.client() as client,
+        session.output.progress(f"deleting {address}"),
+    ):
+        endpoint = client.endpoints.delete(address)
+    session.output.result(
+        {"endpoint": endpoint.to_json()},
+        lambda: render.say(f"{endpoint.address} is {endpoint.state.value.lower()}"),
+    )
+
+
+@click.command("predict", cls=Verb)
+@click.argument("address", metavar="NAME", shell_complete=endpoint_addresses)
+@click.option(
+    "--data", required=True, metavar="FILE", type=click.Path(allow_dash=True),
+    help="A JSON list with one item a row; - is standard input.",
+)  # fmt: skip
+@click.option("--parameters", metavar="JSON", help="An object that goes with the rows.")
+@click.option("--timeout", metavar="TIME", default="60s", show_default=True, help="Wait this long.")
+def predict(
+    session: Session, *, address: str, data: str, parameters: str | None, timeout: str
+) -> None:
+    """Send rows to an endpoint and print what it answers.
+
+    Prints one line a row. NAME may carry its provider: local/digits.
+    """
+    timeout_s = parse_duration(timeout).total_seconds()
+    options = _parameters(parameters)
+    instances = read_instances(data)
+    output = session.output
+    with session.client() as client:
+        answer = client.endpoints.predict(
+            address, instances, parameters=options, timeout_s=timeout_s
+        )
+
+    def people() -> None:
+        for prediction in answer.predictions:
+            click.echo(
+                prediction
+                if isinstance(prediction, str)
+                else json.dumps(prediction, ensure_ascii=False)
+            )
+        output.note(
+            f"{len(instances)} rows to {answer.provider}/{answer.endpoint} in "
+            f"{render.seconds_text(answer.latency_ms / 1000)}"
+        )
+
+    output.result({"prediction": answer.to_json()}, people)
+
+
+def _parameters(text: str | None) -> dict[str, object] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--parameters is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigError("--parameters must be a JSON object, such as '{\"top\": 3}'")
+    return value
+
+
+def show_endpoint(endpoint: "Endpoint") -> None:
+    """Print one endpoint for people."""
+    record = endpoint.record
+    render.card(
+        f"endpoint {endpoint.address}",
+        {
+            "state": record.state.value,
+            "detail": record.detail,
+            "url": record.url,
+            "model": record.artifact,
+            "job": record.job,
+            "expires": render.ago_text(record.expires_at),
+            "bills": record.billing,
+            "reason": record.reason,
+        },
+    )
