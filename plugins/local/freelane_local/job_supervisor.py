@@ -1,0 +1,457 @@
+"""The process that runs one job: `python -m freelane_local.job_supervisor <folder>`.
+
+It outlives the command line and stands between it and the user's first line, so it imports next
+to nothing before the user's process has started.
+"""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from freelane.errors import ConfigError, FreelaneError, StateError
+from freelane.runtime import supervise
+from freelane.runtime.supervise import Exit, Limits, ProcessId
+from freelane_local import records
+from freelane_local.job_folder import JobFolder
+from freelane_local.logs import LogWriter, tail
+
+_LIVE_S = 0.5
+_REASON_LINES = 8
+_CLEANED = ("FREELANE_", "SM_", "AIP_")
+_MEMORY_WORDS = ("MemoryError", "OutOfMemoryError", "CUDA out of memory", "Cannot allocate memory")
+_DISK_WORDS = ("No space left on device", "Disk quota exceeded")
+_LONGEST_METRICS_BYTES = 2**20
+
+
+class _Stopped(Exception):
+    """The job is to end before the user's process has started."""
+
+
+class JobRun:
+    """One job from its queue to its end."""
+
+    def __init__(self, folder: JobFolder, spec: records.Document) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._log = LogWriter(folder.log)
+        self._status = records.read_json(folder.status) or {}
+        self._live = _LiveMetrics(folder.output / "metrics.jsonl")
+        self._look_at = 0.0
+        self._is_going_down = False
+
+    def run(self) -> None:
+        """Run it; whatever happens is in the status afterwards."""
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        try:
+            self._say_notes()
+            with contextlib.ExitStack() as held:
+                cards = self._cards(held)
+                python = self._python()
+                checkpoints = self._checkpoints(held)
+                env = self._environment(python, cards, checkpoints)
+                exit_ = self._run_script(python, env)
+                self._log.close()
+                self._finish(exit_, python, env, checkpoints)
+        except _Stopped:
+            self._end_stopped()
+        except StateError as error:
+            self._end("FAILED", reason=error.message, cause="storage")
+        except FreelaneError as error:
+            self._end("FAILED", reason=error.message, cause="user_code")
+        except OSError as error:
+            is_disk = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+            self._end(
+                "FAILED",
+                reason=f"the job could not be run: {error}",
+                cause="storage" if is_disk else "provider",
+            )
+
+    def _on_sigterm(self, *_: object) -> None:
+        self._is_going_down = True
+
+    def _should_stop(self) -> bool:
+        return self._is_going_down or self._folder.stop.exists()
+
+    def _say_notes(self) -> None:
+        for note in _list(self._spec, "notes"):
+            self._log.say(str(note))
+
+    def _set(
+        self,
+        state: str,
+        *,
+        durable: bool = True,
+        document: records.Document | None = None,
+        **changes: object,
+    ) -> None:
+        self._status = {**self._status, "state": state, **changes, **(document or {})}
+        self._folder.write_status(self._status, durable=durable)
+
+    def _cards(self, held: contextlib.ExitStack) -> list[str]:
+        want = _mapping(self._spec, "gpus")
+        if not want:
+            return []
+        from freelane_local.gpu import Slots, Want  # noqa: PLC0415 - only who asks for a card
+
+        wanted = Want(int(str(want["count"])), tuple(map(str, _list(want, "uuids"))))
+        slots = Slots(Path(str(want["folder"])), wanted)
+        held.callback(slots.close)
+        said = False
+        while (cards := slots.take()) is None:
+            if self._should_stop():
+                raise _Stopped
+            if not said:
+                self._set("PENDING", detail=f"waiting for {wanted}")
+                said = True
+            time.sleep(0.2)
+        return cards
+
+    def _python(self) -> str:
+        if self._should_stop():
+            raise _Stopped
+        environment = _mapping(self._spec, "environment")
+        if not environment:
+            return str(self._spec["python"])
+        from freelane_local import venv  # noqa: PLC0415 - only who asks for an environment
+
+        self._set("PENDING", detail="preparing the environment of requirements.txt")
+        try:
+            return str(
+                venv.build(
+                    venv.Environment.from_json(environment),
+                    self._folder.bundle / "code",
+                    env=_clean(os.environ, keep=()),
+                    on_output=self._log.write,
+                    should_stop=self._should_stop,
+                )
+            )
+        except venv.BuildStopped:
+            raise _Stopped from None
+
+    def _checkpoints(self, held: contextlib.ExitStack) -> Path:
+        """The job name's own folder; a second run of the name at the same time gets another."""
+        shared = Path(str(self._spec["checkpoints"]))
+        records.make_folder(shared)
+        lock = records.try_lock(shared.with_name(f".{shared.name}.lock"))
+        if lock is None:
+            own = self._folder.path / "checkpoints"
+            own.mkdir(exist_ok=True)
+            self._log.say("another run of this name uses its checkpoints now; this one has its own")
+            return own
+        held.callback(os.close, lock)
+        if any(shared.iterdir()):
+            self._log.say("checkpoints of an earlier run of this name are in place")
+        return shared
+
+    def _environment(self, python: str, cards: list[str], checkpoints: Path) -> dict[str, str]:
+        spec = self._spec
+        env = _clean(os.environ, keep=[str(name) for name in _list(spec, "secrets")])
+        bin_folder = str(Path(python).parent)
+        env["PATH"] = os.pathsep.join([bin_folder, *filter(None, [env.get("PATH")])])
+        if _mapping(spec, "environment"):
+            env["VIRTUAL_ENV"] = str(Path(bin_folder).parent)
+            env.pop("PYTHONHOME", None)
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
+        env.update({name: str(value) for name, value in _mapping(spec, "env").items()})
+        for variable, source in _mapping(spec, "inputs").items():
+            env[variable] = str(self._place_input(variable, Path(str(source))))
+        for path in (self._folder.model, self._folder.output):
+            path.mkdir(exist_ok=True)
+        env["FREELANE_MODEL_DIR"] = str(self._folder.model)
+        env["FREELANE_OUTPUT_DIR"] = str(self._folder.output)
+        env["FREELANE_CHECKPOINT_DIR"] = str(checkpoints)
+        env["FREELANE_PROVIDER"] = str(spec["provider"])
+        env["FREELANE_JOB"] = self._folder.path.name
+        env["FREELANE_NUM_GPUS"] = str(len(cards))
+        env["FREELANE_NUM_CPUS"] = str(spec["cpus"])
+        return env
+
+    def _place_input(self, variable: str, source: Path) -> Path:
+        """A folder stands for itself; a file gets a folder that links to it."""
+        if source.is_dir():
+            return source
+        if not source.exists():
+            raise ConfigError(f"the input {source} is gone since the job was submitted")
+        folder = self._folder.inputs / variable.removeprefix("FREELANE_INPUT_").lower()
+        folder.mkdir(parents=True, exist_ok=True)
+        link = folder / source.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(source)
+        return folder
+
+    def _run_script(self, python: str, env: dict[str, str]) -> Exit:
+        limits = _mapping(self._spec, "limits")
+        memory = _number(limits, "memory_bytes")
+        return supervise.run(
+            [python, *(str(word) for word in _list(self._spec, "argv"))],
+            cwd=self._folder.bundle,
+            env=env,
+            limits=Limits(
+                max_runtime_s=_number(limits, "max_runtime_s"),
+                memory_bytes=None if memory is None else int(memory),
+                grace_s=_number(limits, "grace_s") or 0.0,
+            ),
+            on_output=self._log.write,
+            should_stop=self._look,
+            on_start=self._started,
+        )
+
+    def _started(self, process: ProcessId) -> None:
+        records.write_json(self._folder.process, process.to_json(), durable=False)
+        self._set("RUNNING", detail="running", started=time.time(), durable=False)
+
+    def _look(self) -> bool:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LIVE_S
+            if self._live.follow():
+                # What is seen live may lag behind a full disk; the end of the job may not.
+                with contextlib.suppress(StateError):
+                    self._set(
+                        "RUNNING",
+                        detail=self._live.last,
+                        metrics=self._live.values,
+                        durable=False,
+                    )
+        return self._should_stop()
+
+    def _finish(self, exit_: Exit, python: str, env: dict[str, str], checkpoints: Path) -> None:
+        supervise.end_descendants(grace_s=1.0)  # nobody may write into what is sealed now
+        self._live.follow()
+        metrics, warning = _final_metrics(self._folder.output / "metrics.json")
+        notes = [warning] if warning else []
+        if self._log.lost_bytes:
+            notes.append(f"{self._log.lost_bytes:,} bytes of output could not be written")
+        self._status["metrics"] = {**self._live.values, **metrics}
+        self._status["peak_rss_bytes"] = exit_.peak_rss_bytes
+        self._status["exit_code"] = exit_.code
+        if exit_.cause == "stopped":
+            self._end_stopped(*notes)
+        elif exit_.cause == "exited" and exit_.code == 0:
+            self._succeed(python, env, checkpoints, notes)
+        else:
+            reason, cause = self._why(exit_)
+            self._end("FAILED", reason=reason, cause=cause, detail="; ".join(notes))
+
+    def _succeed(
+        self, python: str, env: dict[str, str], checkpoints: Path, notes: list[str]
+    ) -> None:
+        artifact = None
+        if _holds_anything(self._folder.model):
+            from freelane_local.frameworks import versions_of  # noqa: PLC0415 - not before the run
+            from freelane_local.sealing import seal  # noqa: PLC0415 - not before the run
+
+            self._set("RUNNING", detail="sealing the model", durable=False)
+            version, frameworks = versions_of(python, env=env, cwd=self._folder.bundle / "code")
+            try:
+                handle = seal(
+                    self._folder.model,
+                    Path(str(self._spec["artifacts"])),
+                    python=version,
+                    frameworks=frameworks,
+                    job=self._folder.path.name,
+                )
+            except (ValueError, ConfigError) as error:
+                self._end("FAILED", reason=str(error), cause="user_code")
+                return
+            if handle is not None:
+                artifact = {"digest": handle.digest, "uri": handle.uri}
+        if artifact is None:
+            notes.append(
+                f"the script wrote no model to FREELANE_MODEL_DIR; its files are in "
+                f"{self._folder.path}"
+            )
+        self._end("SUCCEEDED", detail="; ".join(notes), artifact=artifact)
+        _clear(checkpoints)
+
+    def _end_stopped(self, *notes: str) -> None:
+        if self._is_going_down and not self._folder.stop.exists():
+            self._end(
+                "FAILED",
+                reason="the supervisor was told to end (SIGTERM), as when a machine shuts down",
+                cause="interrupted",
+            )
+        else:
+            self._end("STOPPED", reason="stopped on request", detail="; ".join(notes))
+
+    def _end(self, state: str, **changes: object) -> None:
+        self._log.close()
+        self._set(state, ended=time.time(), document={"detail": "", **changes})
+
+    def _why(self, exit_: Exit) -> tuple[str, str]:
+        limits = _mapping(self._spec, "limits")
+        if exit_.cause == "max_runtime":
+            asked = str(limits["max_runtime"])
+            return f"it ran longer than max_runtime = {asked!r} and was ended", "max_runtime"
+        if exit_.cause == "memory":
+            used, cap = exit_.peak_rss_bytes / 2**20, (_number(limits, "memory_bytes") or 0) / 2**20
+            return (
+                f"it used {used:,.0f} MiB of memory and resources.memory allows {cap:,.0f} MiB",
+                "out_of_memory",
+            )
+        said = self._last_words()
+        how = _how(exit_)
+        cause = "user_code"
+        if any(word in said for word in _MEMORY_WORDS):
+            cause = "out_of_memory"
+        elif any(word in said for word in _DISK_WORDS):
+            cause = "storage"
+        return (f"{how}: {said}" if said else how), cause
+
+    def _last_words(self) -> str:
+        """What portable kept of stderr, else the end of the log."""
+        with contextlib.suppress(OSError):
+            text = (self._folder.output / "failure").read_text("utf-8", errors="replace").strip()
+            if text:
+                return text[-2000:]
+        with contextlib.suppress(OSError):
+            return "\n".join(tail(self._folder.log, _REASON_LINES))[-2000:]
+        return ""
+
+
+class _LiveMetrics:
+    """Lines of JSON objects as a script appends them; the newest number of each name counts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self.values: dict[str, float] = {}
+        self.last = ""
+
+    def follow(self) -> bool:
+        """Read what is new; whether there was anything."""
+        try:
+            if self._path.stat().st_size <= self._offset:
+                return False
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                content = file.read(_LONGEST_METRICS_BYTES)
+        except OSError:
+            return False
+        whole = content.rfind(b"\n") + 1
+        if not whole:
+            # A line too long to be metrics is passed over.
+            self._offset += len(content) if len(content) == _LONGEST_METRICS_BYTES else 0
+            return False
+        self._offset += whole
+        found = False
+        for line in content[:whole].splitlines():
+            numbers, _ = _numbers(line)
+            if numbers:
+                found = True
+                self.values.update(numbers)
+                self.last = " ".join(f"{name}={value:g}" for name, value in numbers.items())
+        return found
+
+
+def _numbers(text: bytes) -> tuple[dict[str, float], list[str]]:
+    """The finite numbers of a JSON object by name, and the names of what is not one."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}, ["it is not JSON"]
+    if not isinstance(document, dict):
+        return {}, ["it is not a JSON object"]
+    numbers: dict[str, float] = {}
+    others: list[str] = []
+    for name, value in document.items():
+        try:
+            number = float(value) if isinstance(value, int | float) else math.nan
+        except OverflowError:
+            number = math.nan
+        if math.isfinite(number):
+            numbers[name] = number
+        else:
+            others.append(f"{name} is not a finite number")
+    return numbers, others
+
+
+def _final_metrics(path: Path) -> tuple[dict[str, float], str]:
+    """`metrics.json`, and a warning about what of it could not be read."""
+    try:
+        if path.stat().st_size > _LONGEST_METRICS_BYTES:
+            return {}, "metrics.json was left out: it is larger than 1 MiB"
+        numbers, others = _numbers(path.read_bytes())
+    except FileNotFoundError:
+        return {}, ""
+    except OSError as error:
+        return {}, f"metrics.json was left out: {error.strerror}"
+    return numbers, f"metrics.json was left out in part: {', '.join(others[:3])}" if others else ""
+
+
+def _how(exit_: Exit) -> str:
+    number = exit_.signal
+    if number is None and exit_.code is not None and exit_.code > 128:  # noqa: PLR2004 - as shells say it
+        number = exit_.code - 128
+    if number is None:
+        return f"the script ended with exit code {exit_.code}"
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"the script ended with exit code {exit_.code}"
+    hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
+    return f"the script was ended by {name}{hint}"
+
+
+def _holds_anything(folder: Path) -> bool:
+    return any(names or links for _, links, names in os.walk(folder))
+
+
+def _clear(folder: Path) -> None:
+    import shutil  # noqa: PLC0415 - not before the run
+
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+def _clean(environ: "os._Environ[str]", *, keep: list[str] | tuple[str, ...]) -> dict[str, str]:
+    """The submitter's variables without what another job, or a cloud, may have left there."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in keep or not name.startswith(_CLEANED)
+    }
+
+
+def _mapping(document: records.Document, name: str) -> records.Document:
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(document: records.Document, name: str) -> list[object]:
+    value = document.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _number(document: records.Document, name: str) -> float | None:
+    value = document.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def main(argv: list[str]) -> int:
+    """Take the job on, unless another supervisor has; 0 always, the status tells the rest."""
+    folder = JobFolder(Path(argv[0]))
+    lock = records.try_lock(folder.path / "supervisor.lock")
+    if lock is None or folder.supervisor.exists() or folder.is_final():
+        return 0
+    supervise.adopt_orphans()
+    records.write_json(folder.supervisor, ProcessId.current().to_json(), durable=False)
+    spec = records.read_json(folder.spec)
+    if spec is None:
+        return 0  # removed between the start and now
+    JobRun(folder, spec).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,157 @@
+"""A job's log: bytes in a few files, the oldest of which gives way.
+
+Each file is named by the offset of its first byte since the log began, so a cursor is one number
+that stays right when older files are gone.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+SEGMENT_BYTES = 10 * 2**20
+SEGMENTS = 10
+PAGE_LINES = 1000
+_PAGE_BYTES = 2**20
+_LONGEST_LINE_BYTES = 64 * 2**10
+
+
+class LogWriter:
+    """Appends; a full disk costs output, never the job."""
+
+    def __init__(
+        self, folder: Path, *, segment_bytes: int = SEGMENT_BYTES, segments: int = SEGMENTS
+    ) -> None:
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self._segments = segments
+        self._offset = 0
+        self._file: BinaryIO | None = None
+        self._room = 0
+        self.lost_bytes = 0
+        """What could not be written."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append, beginning a new file at a line's end where one is full."""
+        while chunk:
+            if self._file is None or self._room <= 0:
+                self._next_segment()
+            part = chunk
+            if len(chunk) > self._room:
+                cut = chunk.rfind(b"\n", 0, self._room) + 1
+                part = chunk[: cut or min(len(chunk), self._room + _LONGEST_LINE_BYTES)]
+                self._room = len(part)
+            self._append(part)
+            chunk = chunk[len(part) :]
+
+    def say(self, line: str) -> None:
+        """Append a line of Freelane's own."""
+        self.write(f"freelane: {line}\n".encode())
+
+    def close(self) -> None:
+        """Finish; what is written stays."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _append(self, part: bytes) -> None:
+        self._room -= len(part)
+        if self._file is None:
+            self.lost_bytes += len(part)
+            return
+        try:
+            self._file.write(part)  # unbuffered: what is printed can be followed at once
+        except OSError:
+            self.lost_bytes += len(part)
+            # Some of it may be there: the names of later files must tell true offsets.
+            self._offset = self._file.tell() + int(Path(self._file.name).stem)
+        else:
+            self._offset += len(part)
+
+    def _next_segment(self) -> None:
+        self.close()
+        self._room = self._segment_bytes
+        try:
+            self._folder.mkdir(exist_ok=True)
+            self._file = (self._folder / f"{self._offset:020d}.log").open("ab", buffering=0)
+            for old in _segments(self._folder)[: -self._segments]:
+                old.unlink(missing_ok=True)
+        except OSError:
+            self._file = None
+
+
+def read(folder: Path, *, after: int, final: bool) -> tuple[list[str], int, bool]:
+    """Up to 1,000 whole lines that follow the offset `after`, the next offset, whether it is all.
+
+    A last line without an end is kept back until the job is final, or it has grown very long.
+    """
+    lines: list[str] = []
+    oldest = _oldest(folder)
+    if after < oldest:
+        lines.append(f"freelane: {oldest - after:,} bytes of older output were dropped here")
+        after = oldest
+    content = b"".join(_bytes_from(folder, after))
+    is_last = len(content) < _PAGE_BYTES
+    position = 0
+    while position < len(content) and len(lines) < PAGE_LINES:
+        end = content.find(b"\n", position)
+        if end < 0:
+            rest = len(content) - position
+            if not (final and is_last) and rest < _LONGEST_LINE_BYTES:
+                break
+            end = min(len(content), position + _LONGEST_LINE_BYTES)
+            lines.append(_text(content[position:end]))
+            position = end
+        else:
+            lines.append(_text(content[position:end]))
+            position = end + 1
+    return lines, after + position, final and is_last and position == len(content)
+
+
+def tail(folder: Path, lines: int) -> list[str]:
+    """The last lines that are not empty."""
+    segments = _segments(folder)
+    content = b""
+    for segment in reversed(segments[-2:]):
+        with segment.open("rb") as file:
+            file.seek(max(0, segment.stat().st_size - _LONGEST_LINE_BYTES))
+            content = file.read() + content
+        if content.count(b"\n") > lines:
+            break
+    return [_text(line) for line in content.splitlines() if line.strip()][-lines:]
+
+
+def _bytes_from(folder: Path, offset: int) -> Iterator[bytes]:
+    room = _PAGE_BYTES
+    for segment in _segments(folder):
+        start = int(segment.stem)
+        try:
+            with segment.open("rb") as file:
+                size = file.seek(0, 2)
+                if start + size <= offset:
+                    continue
+                if start > offset:  # a file in between has just given way
+                    return
+                file.seek(offset - start)
+                part = file.read(room)
+        except FileNotFoundError:
+            return
+        yield part
+        room -= len(part)
+        offset += len(part)
+        if room <= 0:
+            return
+
+
+def _oldest(folder: Path) -> int:
+    segments = _segments(folder)
+    return int(segments[0].stem) if segments else 0
+
+
+def _segments(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.log"))
+
+
+def _text(line: bytes) -> str:
+    """A line as it would stand on a terminal: what a progress bar overwrote is gone."""
+    text = line.decode(errors="replace").rstrip("\r")
+    return text.rpartition("\r")[2]

@@ -1,0 +1,27 @@
+"""Wires the ports of the local provider."""
+
+from freelane.contract.provider import Provider, ProviderContext
+from freelane_local.artifacts import LocalArtifacts
+from freelane_local.config import LocalConfig
+from freelane_local.endpoints import LocalDeployer
+from freelane_local.inventory import LocalInventory
+from freelane_local.plugin import LOCAL
+from freelane_local.prediction import LocalPredictor
+from freelane_local.training import LocalTrainer
+
+
+def connect(config: LocalConfig, context: ProviderContext) -> Provider:
+    """Wire the ports; nothing is read or written yet."""
+    folder = (config.folder.expanduser() if config.folder else context.folder).absolute()
+    artifacts = LocalArtifacts(folder / "artifacts", provider=context.name)
+    trainer = LocalTrainer(folder, config, context)
+    deployer = LocalDeployer(folder, config, context)
+    return Provider(
+        name=context.name,
+        info=LOCAL,
+        artifacts=artifacts,
+        trainer=trainer,
+        deployer=deployer,
+        predictor=LocalPredictor(folder, context),
+        inventory=LocalInventory(folder, context, trainer=trainer, deployer=deployer),
+    )

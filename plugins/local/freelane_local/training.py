@@ -1,0 +1,403 @@
+"""Runs training jobs as detached processes of this machine."""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import platformdirs
+
+from freelane.contract.provider import ProviderContext
+from freelane.errors import ConfigError, InvalidRequest, ResourceConflict, ResourceNotFound
+from freelane.model.artifact import ArtifactHandle
+from freelane.model.job import FailureCause, JobHandle, JobSpec, JobStatus, LogPage
+from freelane.model.lifecycle import JobState
+from freelane.model.name import LONGEST_RESOURCE_NAME
+from freelane.model.operation import Absent, Found, Operation, Resource, ResourceKind, Unknown
+from freelane.model.resources import format_duration
+from freelane.runtime import bundle, supervise
+from freelane.runtime.supervise import ProcessId
+from freelane.waiting import Deadline, poll
+from freelane_local import frameworks, gpu, logs, records, venv
+from freelane_local.config import LocalConfig, LocalTrainConfig
+from freelane_local.job_folder import RESERVE_BYTES, JobFolder, is_final
+from freelane_local.space import check_space
+
+_SECTION = "providers.{}.train"
+_SPEC_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Which Python runs the script: one that is there, or an environment yet to be built."""
+
+    python: str | None
+    environment: venv.Environment | None
+
+
+class LocalTrainer:
+    """The port; `folder` is the local cloud's root and may not exist yet."""
+
+    def __init__(self, folder: Path, config: LocalConfig, context: ProviderContext) -> None:
+        self._root = folder
+        self._jobs = folder / "jobs"
+        self._config = config
+        self._context = context
+
+    def submit(self, spec: JobSpec, operation: Operation, *, deadline: Deadline) -> JobHandle:
+        folder = JobFolder(self._jobs / operation.resource)
+        handle = JobHandle(operation.resource, operation.resource)
+        if not folder.spec.exists():
+            document = self._document(spec, operation)
+            check_space(self._root, spec, least_bytes=self._config.min_free_disk)
+            records.sweep(self._jobs)
+            deadline.check("submitting the job")
+            records.claim(folder.path, lambda new: _prepare(JobFolder(new), spec, document))
+        self._check_ours(folder, operation)
+        self._start(folder)
+        return handle
+
+    def status(self, handle: JobHandle, *, deadline: Deadline) -> JobStatus:
+        del deadline  # local files
+        folder = self._folder(handle)
+        status = self._settled(folder)
+        return _to_status(folder, status)
+
+    def logs(self, handle: JobHandle, *, after: str | None, deadline: Deadline) -> LogPage:
+        del deadline  # local files
+        folder = self._folder(handle)
+        offset = 0 if after is None else self._offset(after)
+        # The status first: a job that is final now has written its last line already.
+        final = is_final(self._settled(folder))
+        lines, reached, is_end = logs.read(folder.log, after=offset, final=final)
+        return LogPage(tuple(lines), str(reached), is_end)
+
+    def stop(self, handle: JobHandle, *, deadline: Deadline) -> None:
+        del deadline  # it is only asked
+        folder = self._folder(handle)
+        if is_final(self._settled(folder)):
+            return
+        with records.storage(folder.stop):
+            folder.stop.touch()
+        with records.lock(folder.path / "start.lock"):
+            if folder.supervised_by() is None and not folder.spawned.exists():
+                self._write_end(folder, "STOPPED", reason="stopped before it started")
+
+    def find(
+        self, operation: Operation, *, deadline: Deadline
+    ) -> Found[JobHandle] | Absent | Unknown:
+        del deadline  # local files
+        folder = JobFolder(self._jobs / operation.resource)
+        document = records.read_json(folder.spec)
+        if document is None or document.get("tags") != operation.tags():
+            return Absent()
+        return Found(JobHandle(operation.resource, operation.resource))
+
+    def resources(self, *, deadline: Deadline) -> Iterator[Resource]:
+        """Every job whose folder is here, the ended ones too."""
+        for path in records.folders(self._jobs):
+            deadline.check("listing the jobs")
+            folder = JobFolder(path)
+            spec = records.read_json(folder.spec)
+            if spec is None:
+                continue
+            status = self._settled(folder)
+            yield Resource(
+                kind=ResourceKind.JOB,
+                name=path.name,
+                ref=path.name,
+                state=str(status.get("state")),
+                tags={name: str(value) for name, value in _mapping(spec.get("tags")).items()},
+                created=_moment(status.get("created")),
+            )
+
+    def remove(self, handle: JobHandle, *, deadline: Deadline) -> None:
+        """End a job that runs, keeping its files; delete the folder of one that has ended.
+
+        Raises:
+            ResourceNotFound: It is gone already.
+            DeadlineExceeded: It has not ended in time.
+        """
+        folder = self._folder(handle)
+        if not is_final(self._settled(folder)):
+            self.stop(handle, deadline=deadline)
+            poll(
+                lambda: is_final(self._settled(folder)),
+                until=bool,
+                deadline=deadline,
+                doing="stopping the job",
+            )
+            return
+        with records.storage(folder.path):
+            doomed = self._jobs / f".gone-{handle.ref}-{os.getpid()}"
+            folder.path.rename(doomed)  # whole or gone, whenever we are killed
+            shutil.rmtree(doomed)
+
+    def _document(self, spec: JobSpec, operation: Operation) -> records.Document:
+        """All that the supervisor needs; no secret's value is in it.
+
+        Raises:
+            ConfigError: A secret is not set, or the framework is not the installed one.
+            InvalidRequest: An input or a card cannot be had on this machine.
+        """
+        options = spec.options if isinstance(spec.options, LocalTrainConfig) else self._config.train
+        self._check_secrets(spec)
+        self._check_inputs(spec)
+        runner = self._runner(spec, options)
+        want = self._cards(spec, options)
+        longest = spec.max_runtime
+        return {
+            "schema_version": _SPEC_VERSION,
+            "tags": operation.tags(),
+            "project": spec.project,
+            "name": spec.name,
+            "provider": self._context.name,
+            "created": self._context.clock.now().timestamp(),
+            "python": runner.python,
+            "environment": None if runner.environment is None else runner.environment.to_json(),
+            "secrets": list(spec.secrets),
+            "cpus": _cpus(spec.resources.cpus),
+            "gpus": None
+            if not want.count
+            else {
+                "count": want.count,
+                "uuids": list(want.uuids),
+                "folder": str(self._root / "gpus"),
+            },
+            "limits": {
+                "max_runtime": None if longest is None else format_duration(longest),
+                "max_runtime_s": None if longest is None else longest.total_seconds(),
+                "memory_bytes": spec.resources.memory_bytes,
+                "grace_s": options.grace.total_seconds(),
+            },
+            "notes": [want.note] if want.note else [],
+            "artifacts": str(self._root / "artifacts"),
+            "checkpoints": str(self._root / "checkpoints" / spec.project / spec.name),
+        }
+
+    def _check_secrets(self, spec: JobSpec) -> None:
+        missing = [name for name in spec.secrets if name not in self._context.environ]
+        if missing:
+            raise ConfigError(
+                f"the secret {missing[0]} of [train] secrets is not set; "
+                f"export {missing[0]}=... before you train"
+            )
+
+    def _check_inputs(self, spec: JobSpec) -> None:
+        for channel, source in spec.inputs.items():
+            if "://" in source:
+                raise self._invalid(
+                    f"the input {channel} = {source!r} lies in a cloud and {self._context.name} "
+                    "reads paths of this machine; copy it here and name the copy"
+                )
+            path = Path(source)
+            if not path.exists():
+                raise self._invalid(f"the input {channel} = {source!r} is not there")
+            if not os.access(path, os.R_OK):
+                raise self._invalid(f"the input {channel} = {source!r} cannot be read")
+
+    def _runner(self, spec: JobSpec, options: LocalTrainConfig) -> _Runner:
+        framework = spec.framework
+        if options.python == "current":
+            if framework is not None:
+                section = _SECTION.format(self._context.name)
+                frameworks.check_installed(framework, section=section)
+            return _Runner(sys.executable, None)
+        extra: tuple[str, ...] = ()
+        if framework is not None and (framework.version or venv.REQUIREMENTS not in spec.files):
+            extra = (frameworks.requirement(framework),)
+        cache = Path(platformdirs.user_cache_dir("freelane"))
+        return _Runner(None, venv.environment(cache, spec.source, spec.files, extra=extra))
+
+    def _cards(self, spec: JobSpec, options: LocalTrainConfig) -> gpu.Want:
+        is_torch = spec.framework is not None and spec.framework.name in {"torch", "pytorch"}
+        if spec.framework is None:
+            is_torch = gpu.script_imports_torch(spec.source / spec.script)
+        look_at_torch = is_torch and options.python == "current"
+        return gpu.choose(
+            spec.resources.accelerator,
+            self._context.environ,
+            provider=self._context.name,
+            torch_folder=gpu.torch_folder() if look_at_torch else None,
+        )
+
+    def _check_ours(self, folder: JobFolder, operation: Operation) -> None:
+        document = records.read_json(folder.spec)
+        tags = _mapping(None if document is None else document.get("tags"))
+        if tags != operation.tags():
+            raise ResourceConflict(
+                f"{self._context.name}: the job name {folder.path.name} is taken by another "
+                "operation; choose another name",
+                provider=self._context.name,
+                operation="submit the job",
+                holder=str(tags.get("freelane-operation")) if tags else None,
+            )
+
+    def _start(self, folder: JobFolder) -> None:
+        """Start the supervisor, once: the lock keeps submitters apart, the files remember."""
+        if folder.supervisor.exists():
+            return
+        with records.lock(folder.path / "start.lock"):
+            if folder.supervisor.exists() or folder.spawned.exists() or folder.is_final():
+                return
+            with records.storage(folder.path):
+                process = supervise.spawn_detached(
+                    # -P: the folder that we stand in stays off the module path.
+                    [sys.executable, "-P", "-m", "freelane_local.job_supervisor", str(folder.path)],
+                    cwd=folder.path,
+                    env=self._context.environ,
+                    output=folder.path / "supervisor.log",
+                )
+            records.write_json(folder.spawned, process.to_json(), durable=False)
+
+    def _settled(self, folder: JobFolder) -> records.Document:
+        """The status; a job whose supervisor is gone gets its end written first."""
+        status = records.read_json(folder.status) or {}
+        if is_final(status) or not self._is_orphaned(folder):
+            return status
+        with records.lock(folder.path / "start.lock"):
+            status = records.read_json(folder.status) or {}  # it may just have ended
+            if is_final(status) or not self._is_orphaned(folder):
+                return status
+            _end_left_over(folder)
+            stopped = folder.stop.exists()
+            self._write_end(
+                folder,
+                "STOPPED" if stopped else "FAILED",
+                reason=_why_orphaned(folder),
+                cause=None if stopped else FailureCause.INTERRUPTED,
+            )
+            return records.read_json(folder.status) or {}
+
+    def _is_orphaned(self, folder: JobFolder) -> bool:
+        supervisor = folder.supervised_by() or records.read_process(folder.spawned)
+        if supervisor is None or supervisor.alive():
+            return False
+        # One that lost a race to start has left; the one that won may have written meanwhile.
+        winner = folder.supervised_by()
+        return winner is None or not winner.alive()
+
+    def _write_end(
+        self, folder: JobFolder, state: str, *, reason: str, cause: FailureCause | None = None
+    ) -> None:
+        status = records.read_json(folder.status) or {}
+        ended = self._context.clock.now().timestamp()
+        folder.write_status(
+            {**status, "state": state, "detail": "", "reason": reason, "cause": cause}
+            | {"ended": ended}
+        )
+
+    def _folder(self, handle: JobHandle) -> JobFolder:
+        ref = handle.ref
+        plain = ref.replace("-", "").isalnum() and len(ref) <= LONGEST_RESOURCE_NAME
+        folder = JobFolder(self._jobs / ref) if plain else None
+        if folder is None or not folder.spec.exists():
+            raise ResourceNotFound(
+                f"{self._context.name}: there is no job {ref!r} on this machine",
+                provider=self._context.name,
+                operation="look at the job",
+            )
+        return folder
+
+    def _offset(self, cursor: str) -> int:
+        if not (cursor.isascii() and cursor.isdigit()):
+            raise self._invalid(f"{cursor!r} is not a place in a job's log")
+        return int(cursor)
+
+    def _invalid(self, message: str) -> InvalidRequest:
+        return InvalidRequest(message, provider=self._context.name, operation="submit the job")
+
+
+def _prepare(folder: JobFolder, spec: JobSpec, document: records.Document) -> None:
+    folder.bundle.mkdir()
+    written = bundle.write(spec, folder.bundle)
+    records.write_json(
+        folder.spec,
+        {
+            **document,
+            "argv": list(written.argv[1:]),
+            "env": dict(written.env),
+            "inputs": dict(written.inputs),
+        },
+        durable=False,
+    )
+    note = "; ".join(map(str, document["notes"])) if isinstance(document["notes"], list) else ""
+    pending = {"state": "PENDING", "detail": note or "starting", "created": document["created"]}
+    records.write_json(folder.status, pending, durable=False)
+    folder.reserve.write_bytes(b"\0" * RESERVE_BYTES)
+
+
+def _end_left_over(folder: JobFolder) -> None:
+    """End what a killed supervisor left running, however it was started."""
+    left = records.read_process(folder.process)
+    if left is not None:
+        supervise.terminate(left, grace_s=1.0)
+    supervise.end_processes(list(_processes_of(folder)), grace_s=1.0)
+
+
+def _processes_of(folder: JobFolder) -> Iterator[ProcessId]:
+    """Processes that carry the job's own output folder in their environment."""
+    import psutil  # noqa: PLC0415 - only after a supervisor was killed
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("FREELANE_OUTPUT_DIR") == str(folder.output):
+                found = ProcessId.of(process.pid)
+                if found is not None:
+                    yield found
+
+
+def _why_orphaned(folder: JobFolder) -> str:
+    said = ""
+    with contextlib.suppress(OSError):
+        said = (folder.path / "supervisor.log").read_text("utf-8", errors="replace").strip()
+    last = f" (its last words: {said.splitlines()[-1]})" if said else ""
+    if folder.supervisor.exists():
+        return f"the supervisor process is gone: it was killed, or the machine restarted{last}"
+    return f"the supervisor could not start{last}"
+
+
+def _to_status(folder: JobFolder, status: Mapping[str, object]) -> JobStatus:
+    state = JobState(str(status.get("state", "PENDING")))
+    detail = str(status.get("detail") or "")
+    if not state.final and folder.stop.exists():
+        state, detail = JobState.STOPPING, "ending the script"
+    cause = status.get("cause")
+    artifact = _mapping(status.get("artifact"))
+    reason = status.get("reason")
+    return JobStatus(
+        state=state,
+        detail=detail,
+        reason=None if reason is None else str(reason),
+        cause=None if cause is None else FailureCause(str(cause)),
+        created=_moment(status.get("created")),
+        started=_moment(status.get("started")),
+        ended=_moment(status.get("ended")),
+        billed_seconds=0.0,
+        metrics={
+            name: float(value)
+            for name, value in _mapping(status.get("metrics")).items()
+            if isinstance(value, int | float)
+        },
+        artifact=ArtifactHandle(str(artifact["digest"]), str(artifact["uri"]))
+        if artifact
+        else None,
+        folder=str(folder.path),
+    )
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _moment(value: object) -> datetime | None:
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else None
+
+
+def _cpus(asked: float | None) -> int:
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return there or 1 if asked is None else max(1, min(int(asked), there or 1))
