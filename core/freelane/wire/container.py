@@ -8,6 +8,7 @@ those are let through unread.
 from freelane.model.prediction import JsonValue, Prediction, PredictionRequest
 from freelane.wire.native import (
     MAX_REPLY_BYTES,
+    MAX_REPLY_DEPTH,
     read_object,
     read_predictions,
     read_request,
@@ -54,4 +55,6 @@ def decode_reply(body: bytes) -> Prediction:
     Raises:
         BodyRefused: It is no such answer.
     """
-    return Prediction(read_predictions(read_object(body, most_bytes=MAX_REPLY_BYTES)))
+    return Prediction(
+        read_predictions(read_object(body, most_bytes=MAX_REPLY_BYTES, deepest=MAX_REPLY_DEPTH))
+    )

@@ -1,6 +1,7 @@
 """Freelane's own predict route, both ways: `POST /v1/endpoints/{name}/predict`.
 
-Request  `{"instances": [...], "parameters": {...}}`, `parameters` optional, nothing else.
+Request  `{"instances": [...], "parameters": {...}}`, `parameters` optional; other keys
+are let through unread, as on the container routes.
 Reply    `{"predictions": [...], "usage": {...}}`, `usage` optional; the header `x-request-id`
 names the request. An error answers in the form of `problem`.
 """
@@ -14,6 +15,8 @@ CONTENT_TYPE = "application/json"
 REQUEST_ID_HEADER = "x-request-id"
 MAX_REPLY_BYTES = 64 * 2**20
 """The largest answer that a caller reads."""
+MAX_REPLY_DEPTH = 130
+"""What a model answers may nest deeper than what it may be asked."""
 
 
 def predict_path(name: str) -> str:
@@ -39,13 +42,7 @@ def decode_request(body: bytes) -> PredictionRequest:
     Raises:
         BodyRefused: 413 or 400 for what is no JSON of ours, 422 for JSON of another shape.
     """
-    document = read_object(body)
-    unknown = sorted(document.keys() - {"instances", "parameters"})
-    if unknown:
-        raise BodyRefused(
-            422, f"the body has an unknown key {unknown[0][:40]!r}; it has instances and parameters"
-        )
-    return read_request(document)
+    return read_request(read_object(body))
 
 
 def encode_reply(prediction: Prediction) -> bytes:
@@ -66,7 +63,7 @@ def decode_reply(body: bytes, headers: Mapping[str, str]) -> Prediction:
     Raises:
         BodyRefused: It is no such answer.
     """
-    document = read_object(body, most_bytes=MAX_REPLY_BYTES)
+    document = read_object(body, most_bytes=MAX_REPLY_BYTES, deepest=MAX_REPLY_DEPTH)
     usage = document.get("usage")
     return Prediction(
         predictions=read_predictions(document),

@@ -1,7 +1,7 @@
 """The one table between errors and HTTP, both ways.
 
-An error answers `{"error": {"type", "message", "request_id"}}`: `type` is the name of a class of
-`freelane.errors`. The body never carries a path, a process id or a traceback.
+An error answers `{"error": {"type", "message", "request_id"}}`: `type` is the word of `TABLE`. The
+body never carries a path, a process id or a traceback.
 """
 
 import re
@@ -33,24 +33,26 @@ from freelane.waiting import retry_after_s
 from freelane.wire.native import REQUEST_ID_HEADER
 from freelane.wire.strict_json import BodyRefused, dumps, loads
 
-STATUS_OF: Mapping[type[FreelaneError], int] = {
-    InvalidRequest: 400,
-    ConfigError: 400,
-    AuthenticationFailed: 401,
-    PermissionDenied: 403,
-    ResourceNotFound: 404,
-    ResourceConflict: 409,
-    RateLimited: 429,
-    QuotaExceeded: 429,
-    ModelFailed: 500,
-    ProviderInternal: 503,
-    CapabilityUnsupported: 501,
-    ProviderUnreachable: 502,
-    EndpointNotReady: 503,
-    DeadlineExceeded: 504,
+TABLE: Mapping[type[FreelaneError], tuple[int, str]] = {
+    InvalidRequest: (400, "bad_request"),
+    ConfigError: (400, "bad_request"),
+    AuthenticationFailed: (401, "unauthenticated"),
+    PermissionDenied: (403, "forbidden"),
+    ResourceNotFound: (404, "not_found"),
+    ResourceConflict: (409, "conflict"),
+    RateLimited: (429, "rate_limited"),
+    QuotaExceeded: (429, "rate_limited"),
+    ModelFailed: (500, "model_error"),
+    CapabilityUnsupported: (501, "unsupported"),
+    ProviderUnreachable: (502, "unreachable"),
+    ProviderInternal: (503, "unavailable"),
+    EndpointNotReady: (503, "unavailable"),
+    DeadlineExceeded: (504, "timeout"),
 }
-"""The nearest class of the error's own ancestry decides; any other error answers 500."""
+"""The nearest class of the error's own ancestry decides; any other error is 500 `internal`."""
 
+_UNFORESEEN = (500, "internal")
+_REFUSED = {413: "too_large", 415: "unsupported_type", 422: "unprocessable"}
 _ERROR_OF: Mapping[int, type[ProviderError]] = {
     401: AuthenticationFailed,
     403: PermissionDenied,
@@ -83,22 +85,25 @@ class _About(TypedDict):
 
 def status_of(error: Exception) -> int:
     """The HTTP status that says `error`."""
-    if isinstance(error, BodyRefused):
-        return error.status
-    for ancestor in type(error).__mro__:
-        status = STATUS_OF.get(ancestor)
-        if status is not None:
-            return status
-    return 500
+    return _row(error)[0]
 
 
 def problem_of(error: Exception, *, request_id: str) -> Problem:
     """What a server of ours answers for `error`; an unforeseen one says only its request id."""
+    status, kind = _row(error)
+    if isinstance(error, BodyRefused | FreelaneError) and kind != _UNFORESEEN[1]:
+        return Problem(status, kind, error.message, request_id)
+    return Problem(status, kind, "the server failed; see its log", request_id)
+
+
+def _row(error: Exception) -> tuple[int, str]:
     if isinstance(error, BodyRefused):
-        return Problem(error.status, InvalidRequest.__name__, error.message, request_id)
-    if isinstance(error, FreelaneError):
-        return Problem(status_of(error), type(error).__name__, error.message, request_id)
-    return Problem(500, ProviderInternal.__name__, "the server failed; see its log", request_id)
+        return error.status, _REFUSED.get(error.status, TABLE[InvalidRequest][1])
+    for ancestor in type(error).__mro__:
+        row = TABLE.get(ancestor)
+        if row is not None:
+            return row
+    return _UNFORESEEN
 
 
 def encode_problem(problem: Problem) -> bytes:
@@ -156,7 +161,7 @@ def error_of(
     if status in _RETRYABLE:
         return ProviderInternal(message, retryable=True, **about)
     if status >= _SERVER_ERROR:
-        kind = ModelFailed if problem.type == ModelFailed.__name__ else ProviderInternal
+        kind = ModelFailed if problem.type == TABLE[ModelFailed][1] else ProviderInternal
         return kind(message, retryable=False, **about)
     if status >= _CLIENT_ERROR:
         return InvalidRequest(message, **about)

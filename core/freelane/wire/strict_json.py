@@ -23,6 +23,8 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_LONGEST_INTEGER = 308  # digits; one more may be beyond a double
+_PERHAPS_HUGE = re.compile(rb"\d{200}|[eE]\+?0*[1-9]\d\d")  # else no number can be too large
 
 
 class BodyRefused(ValueError):
@@ -41,33 +43,39 @@ class _Array(Protocol):
     def tolist(self) -> object: ...
 
 
-def loads(body: bytes, *, most_bytes: int = MAX_BODY_BYTES) -> JsonValue:
+def loads(body: bytes, *, most_bytes: int = MAX_BODY_BYTES, deepest: int = MAX_DEPTH) -> JsonValue:
     """Read one JSON document in UTF-8.
 
     Raises:
         BodyRefused: 413 when it is longer than `most_bytes`; 400 when it is not JSON, nests deeper
-            than 64, or holds NaN, an infinite number or half a surrogate pair.
+            than `deepest`, or holds NaN, a number beyond a double or half a surrogate pair.
     """
     if len(body) > most_bytes:
         raise BodyRefused(413, f"the body has {len(body)} bytes; at most {most_bytes} are taken")
     if not body.strip():
         raise BodyRefused(400, "the body is empty; send a JSON object")
-    if _deeper_than(body, MAX_DEPTH):
-        raise BodyRefused(400, f"the body nests deeper than {MAX_DEPTH}")
+    if _deeper_than(body, deepest):
+        raise BodyRefused(400, f"the body nests deeper than {deepest}")
+    huge = _PERHAPS_HUGE.search(body) is not None
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BodyRefused(400, f"the body is not UTF-8 (at byte {error.start})") from error
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite if huge else None,
+            parse_int=_bounded if huge else None,
+        )
     except BodyRefused:
         raise
     except json.JSONDecodeError as error:
         raise BodyRefused(
             400, f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         ) from error
-    except (ValueError, RecursionError) as error:  # an integer of more digits than Python reads
-        raise BodyRefused(400, "the body holds a number that is too long") from error
+    except (ValueError, RecursionError) as error:
+        raise BodyRefused(400, "the body is not JSON that can be read") from error
     if "\\u" in text and _has_surrogate(value):
         raise BodyRefused(400, "the body holds half a surrogate pair, which is no character")
     return value
@@ -120,6 +128,12 @@ def _finite(literal: str) -> float:
     if math.isinf(number):
         raise BodyRefused(400, "the body holds a number too large for a double")
     return number
+
+
+def _bounded(literal: str) -> int:
+    if len(literal.lstrip("-")) > _LONGEST_INTEGER:
+        raise BodyRefused(400, f"the body holds an integer of more than {_LONGEST_INTEGER} digits")
+    return int(literal)
 
 
 def _refuse_constant(name: str) -> float:

@@ -11,7 +11,7 @@ from freelane.wire.strict_json import BodyRefused
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def answer(status, kind="ModelFailed", message="boom", headers=None):
+def answer(status, kind="model_error", message="boom", headers=None):
     body = json.dumps({"error": {"type": kind, "message": message, "request_id": "r9"}}).encode()
     return HttpReply(status, headers or {}, body)
 
@@ -48,7 +48,7 @@ def test_each_status_becomes_one_error_with_its_exit_code(status, kind, exit_cod
 
 
 def test_a_500_that_is_not_the_models_is_the_providers():
-    error = read(answer(500, kind="ProviderInternal"))
+    error = read(answer(500, kind="internal"))
     assert type(error) is errors.ProviderInternal
     assert not error.retryable
 
