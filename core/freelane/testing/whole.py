@@ -1,0 +1,19 @@
+"""All families in one class, for a provider that has no reason to split them."""
+
+from freelane.testing.artifacts import ArtifactsConformance
+from freelane.testing.capabilities import CapabilityConformance
+from freelane.testing.inventory import InventoryConformance
+from freelane.testing.prediction import PredictionConformance
+from freelane.testing.serving import ServingConformance
+from freelane.testing.training import TrainingConformance
+
+
+class ProviderConformance(
+    TrainingConformance,
+    ServingConformance,
+    PredictionConformance,
+    ArtifactsConformance,
+    InventoryConformance,
+    CapabilityConformance,
+):
+    """Every standard case, selected by what the provider declares."""
