@@ -1,0 +1,148 @@
+"""Opening Freelane's one database, and transactions on it.
+
+Nothing above this floor commits: a service opens a transaction, hands its connection to `state`
+(and to the ledger), and the end of the `with` block commits all of it or none.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+
+from freelane.errors import StateError
+from freelane.store.faults import DamagedRow, StoreFault
+from freelane.store.postgres import PostgresDatabase
+from freelane.store.schema import bring_to_date, is_current
+from freelane.store.sqlite import DATABASE_FILE, SqliteFile
+
+BUSY_TIMEOUT_S = 15.0
+"""How long a transaction waits for another process's; SQLite polls unfairly, so not less."""
+
+
+class Place(Protocol):
+    """Where the database is, and what is peculiar to its kind."""
+
+    location: str
+    writing: dict[str, object]
+    reading: dict[str, object]
+
+    def engine(self) -> Engine: ...
+    def lay(self) -> None: ...
+    def lock_schema(self, connection: Connection) -> None: ...
+    def check(self, connection: Connection) -> None: ...
+    def fault(self, error: Exception, *, saving: bool) -> StateError: ...
+    def damage(self, words: str) -> StateError: ...
+
+
+class Store:
+    """One open database; threads may share it, and a forked child may go on using it.
+
+    Attributes:
+        location: For people: a file's path, or a URL without its password.
+        created: Whether opening it made the tables: the database is new, or its file was deleted.
+    """
+
+    def __init__(self, place: Place) -> None:
+        """Open the database, make its tables where it has none, migrate them where they are old.
+
+        Raises:
+            StateError: It cannot be opened, or is not one that this Freelane can use.
+        """
+        self.location = place.location
+        self.created = False
+        self._place = place
+        self._pid = os.getpid()
+        self._engine = place.engine()
+        try:
+            self._make_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A write transaction: committed at the end of the block, rolled back on any error.
+
+        On SQLite it has the whole database from its first moment, so keep it short and never
+        call a provider inside.
+
+        Raises:
+            StateError: The database cannot be written now; nothing was changed, but where the
+                message says that this is not known.
+        """
+        with self._transaction(self._place.writing) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads, and sees one moment's state throughout.
+
+        Raises:
+            StateError: The database cannot be read now.
+        """
+        with self._transaction(self._place.reading) as connection:
+            yield connection
+
+    def check(self) -> None:
+        """Read the whole database and see that it is sound; takes as long as its size.
+
+        Raises:
+            StateError: It is not.
+        """
+        with self.read() as connection:
+            self._place.check(connection)
+
+    def close(self) -> None:
+        """Close what is open; the next transaction would open it again."""
+        self._engine_here().dispose()
+
+    def _make_ready(self) -> None:
+        self._place.lay()
+        with self.read() as connection:
+            if is_current(connection):
+                return
+        with self.begin() as connection:
+            self._place.lock_schema(connection)
+            if not is_current(connection):
+                self.created = bring_to_date(connection, self.location)
+
+    def _engine_here(self) -> Engine:
+        if self._pid != os.getpid():
+            self._engine.dispose(close=False)  # the open connections are the parent's
+            self._engine = self._place.engine()
+            self._pid = os.getpid()
+        return self._engine
+
+    @contextmanager
+    def _transaction(self, options: dict[str, object]) -> Iterator[Connection]:
+        saving = False
+        try:
+            with self._engine_here().connect() as connection:
+                connection.execution_options(**options)
+                with connection.begin():
+                    yield connection
+                    saving = True
+        except StoreFault as error:
+            raise self._place.fault(error, saving=saving) from error
+        except DamagedRow as error:
+            raise self._place.damage(str(error)) from error
+
+
+def open_store(url: str | None, folder: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:
+    """Open the database at `url`, or the SQLite file `state.db` in `folder` where it is None.
+
+    Args:
+        url: `postgresql://user:password@host:port/database`, or None.
+        folder: The user's data folder, made where it is missing.
+        busy_timeout_s: How long a transaction waits for another process's.
+
+    Raises:
+        ConfigError: `url` is not the URL of a PostgreSQL database.
+        StateError: The database cannot be opened or made, or belongs to a newer Freelane.
+    """
+    if url is None:
+        return Store(SqliteFile(folder / DATABASE_FILE, busy_timeout_s=busy_timeout_s))
+    return Store(PostgresDatabase(url, busy_timeout_s=busy_timeout_s))

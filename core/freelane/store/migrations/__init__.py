@@ -1,0 +1,1 @@
+"""Alembic's part: how an older Freelane's tables become this one's."""
