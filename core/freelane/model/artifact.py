@@ -2,9 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +67,52 @@ class Manifest:
         """
         try:
             document = json.loads(text)
+            if document["schema_version"] != 1:
+                raise ValueError("an artifact manifest of another version")
             manifest = cls(
                 files=tuple(
-                    FileDigest(f["path"], f["size_bytes"], f["sha256"]) for f in document["files"]
+                    FileDigest(_path(f["path"]), _size(f["size_bytes"]), _sha256(f["sha256"]))
+                    for f in document["files"]
                 ),
-                python=document["python"],
-                frameworks=document["frameworks"],
-                job=document["job"],
+                python=_text(document["python"]),
+                frameworks={_text(k): _text(v) for k, v in document["frameworks"].items()},
+                job=None if document["job"] is None else _text(document["job"]),
                 created=datetime.fromisoformat(document["created"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not an artifact manifest: {error!r}") from error
+        if len({file.path for file in manifest.files}) < len(manifest.files):
+            raise ValueError("the manifest lists one path twice")
         if manifest.digest != document.get("digest"):
             raise ValueError("the manifest's digest is not that of the files it lists")
         return manifest
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{value!r} is not a text")
+
+
+def _path(value: object) -> str:
+    """A manifest may be a stranger's: its paths stay inside the folder they are written to."""
+    path = _text(value)
+    inside = path and all(part not in {"", ".", ".."} for part in path.split("/"))
+    if not inside or "\\" in path or _CONTROL.search(path):
+        raise ValueError(f"the manifest lists {path!r}, which is not a plain relative path")
+    return path
+
+
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise TypeError(f"{value!r} is not a count of bytes")
+
+
+def _sha256(value: object) -> str:
+    if _SHA256.fullmatch(_text(value)):
+        return str(value)
+    raise TypeError(f"{value!r} is not a SHA-256 in hex")
 
 
 def content_digest(files: Iterable[FileDigest]) -> str:

@@ -12,8 +12,10 @@ from freelane.errors import ConfigError
 from freelane.model.resources import NO_ACCELERATOR, Accelerator, Resources
 
 _PIN = re.compile(
-    r"(?P<name>[a-z][a-z0-9_-]*)(?:==(?P<version>\d+(?:\.\d+)*(?:[-.+][a-z0-9.-]+)?))?"
+    r"(?P<name>[a-z][a-z0-9_-]*)(?:==(?P<version>\d+(?:\.\d+)*(?:[-.+]?[a-z][a-z0-9.+-]*|[-+]\d[a-z0-9.+-]*)?))?",
+    re.ASCII,
 )
+_LEADING = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +126,18 @@ class FrameworkOffers:
     def both(self, name: str) -> list[str]:
         """Versions that training and serving both offer, oldest first."""
         serving = set(self.serving.get(name, ()))
-        return sorted(serving.intersection(self.training.get(name, ())), key=version_key)
+        return sorted(serving.intersection(self.training.get(name, ())), key=_version_order)
 
 
 def version_key(version: str) -> tuple[int, ...]:
     """Order versions by their leading numbers: 1.10 comes after 1.9."""
-    return tuple(int(part) for part in re.findall(r"\d+", re.split("[-+]", version, maxsplit=1)[0]))
+    leading = _LEADING.match(version)
+    return tuple(int(part) for part in leading[0].split(".")) if leading else ()
+
+
+def _version_order(version: str) -> tuple[tuple[int, ...], str]:
+    """A total order: builds of one version, 1.2-1 and 1.2-2, keep theirs from run to run."""
+    return version_key(version), version
 
 
 def choose_framework(

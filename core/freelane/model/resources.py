@@ -3,16 +3,20 @@
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 
 from freelane.errors import ConfigError
 
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|[KMGT]i?B)?\s*", re.IGNORECASE)
+# ASCII: without it the Kelvin sign is a K, and digits of every script are digits.
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|[KMGT]i?B)?\s*", re.IGNORECASE | re.ASCII)
+_LARGEST_SIZE = 2**63 - 1
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{letter}IB": 1024**power for power, letter in enumerate("KMGT", start=1)}
 _UNITS |= {f"{letter}B": 1000**power for power, letter in enumerate("KMGT", start=1)}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.ASCII)
+_DURATION = re.compile(rf"(?:{_PART.pattern})+\s*", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_ACCELERATOR = re.compile(r"(?:(?P<kind>[A-Za-z][A-Za-z0-9-]*):)?(?P<count>[1-9]\d?)")
+_ACCELERATOR = re.compile(r"(?:(?P<kind>[A-Za-z][A-Za-z0-9-]*):)?(?P<count>[1-9]\d?)", re.ASCII)
 
 
 def parse_size(text: str) -> int:
@@ -22,9 +26,19 @@ def parse_size(text: str) -> int:
         ConfigError: It is not a size.
     """
     match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ConfigError(f"{text!r} is not a size: write it like 512MiB or 8GiB")
-    return int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+    if match is not None:
+        size_bytes = int(Decimal(match[1]) * _UNITS[(match[2] or "").upper()])
+        if size_bytes <= _LARGEST_SIZE:
+            return size_bytes
+    raise ConfigError(f"{text!r} is not a size: write it like 512MiB or 8GiB")
+
+
+def format_size(size_bytes: int) -> str:
+    """The size as `parse_size` reads it, exactly: `100MiB`, or plain bytes."""
+    for unit, length in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if size_bytes and size_bytes % length == 0:
+            return f"{size_bytes // length}{unit}"
+    return f"{size_bytes}B"
 
 
 def parse_duration(text: str) -> timedelta:
@@ -33,9 +47,8 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         ConfigError: It is not a duration, or not longer than zero.
     """
-    bare = text.replace(" ", "")
-    parts = _DURATION.findall(bare)
-    if "".join(number + unit for number, unit in parts) == bare:
+    if _DURATION.fullmatch(text):
+        parts = _PART.findall(text)
         try:
             duration = timedelta(
                 seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts)
