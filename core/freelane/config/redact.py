@@ -1,0 +1,30 @@
+"""Hides what must not be printed."""
+
+import re
+from collections.abc import Mapping
+
+HIDDEN = "***"
+_SECRET_KEY = re.compile(
+    r"(?:^|[_.-])(?:password|passwd|passphrase|secret|token|credentials?|authorization"
+    r"|(?:api|access|private|secret|account)_?key|key)$",
+    re.IGNORECASE,
+)
+# Bounded: whole log lines pass through here, and some are hostile.
+_CREDENTIALS = re.compile(r"(?<=://)\S{0,1024}@")
+_IN_QUERY = re.compile(
+    r"([?&][^=?&#\s]{0,64}?(?:password|token|key|secret|signature)[^=?&#\s]{0,64}=)[^&#\s]*",
+    re.IGNORECASE,
+)
+
+
+def redacted(key: str, value: object) -> object:
+    """`value` fit to be printed: what a secret's key holds is hidden, and passwords in URLs."""
+    if isinstance(value, Mapping):
+        return {name: redacted(name, inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [redacted(key, inner) for inner in value]
+    if _SECRET_KEY.search(key):
+        return HIDDEN
+    if isinstance(value, str):
+        return _IN_QUERY.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(f"{HIDDEN}@", value))
+    return value

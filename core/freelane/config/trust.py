@@ -1,0 +1,146 @@
+"""What a project file may not decide: where secrets go, and how much may be spent.
+
+A project is often cloned from somebody else, so its file is read as a stranger's. What it may not
+say counts from the user file, the environment and flags only.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from freelane.config.layers import Merged, Source, leaves, variable_of
+from freelane.config.origins import KeyPath, dotted, show_file
+from freelane.config.schema import Credits, Exhausted, Policy
+from freelane.errors import ConfigError
+from freelane.model.budget import Budget
+
+_URL = re.compile(r"(?<![A-Za-z0-9+.-])(?=([A-Za-z][A-Za-z0-9+.-]*:[\\/]{2}\S*))|^[\\/]{2}")
+_ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")
+_STORES = ("s3://", "gs://", "file:///")  # names of data, not of a server that gets our requests
+_ADDRESS_KEY = re.compile(r"(?:^|_)(?:url|uri|endpoint|host|hostname|proxy|address)$")
+_SECRET_KEY = re.compile(r"(?:^|_)(?:env|secrets?|file|command|credentials|profile)$")
+
+_ORDERS: dict[str, list[str]] = {
+    "policy": list(Policy),
+    "credits": list(Credits),
+    "exhausted": list(Exhausted),
+}
+"""Each word of `[guard]`, strictest first."""
+
+
+def check_project(project: Source, merged: Merged, *, user_file: Path) -> None:
+    """Refuse what a project file may not set.
+
+    Raises:
+        ConfigError: It does; names the line, and where the key counts.
+    """
+    for key in ("database_url", "owner"):
+        if key in project.values:
+            raise _refused(project, (key,), f"{key} does not count in a project file", user_file)
+    tables = project.values.get("providers")
+    tables = tables if isinstance(tables, dict) else {}
+    for name, table in tables.items():
+        if isinstance(table, dict):
+            _check_table(project, name, table, merged, user_file)
+
+
+def _check_table(
+    project: Source, name: str, table: dict[str, object], merged: Merged, user_file: Path
+) -> None:
+    values = list(leaves(table, ("providers", name)))
+    for path, value in values:
+        if _points_away(path, value):
+            why = f"{dotted(path)} points away from this machine"
+            raise _refused(project, path, why, user_file)
+    # The address may be the user's own: even there a stranger may not choose what is sent.
+    if not _has_address(merged, name):
+        return
+    for path, _ in values:
+        if _SECRET_KEY.search(str(path[-1]).lower()):
+            why = f"{dotted(path)} names a secret that would travel to the address of {name}"
+            raise _refused(project, path, why, user_file)
+
+
+def check_ceiling(project: Source, user: Source) -> None:
+    """Hold a project's `[guard]` under the user file's; the values of both are known to be valid.
+
+    Raises:
+        ConfigError: The project asks for more than the user's file allows.
+    """
+    caps, asked = user.values.get("guard"), project.values.get("guard")
+    if not isinstance(caps, dict) or not isinstance(asked, dict):
+        return
+    if "policy" not in caps and "budget" in caps:
+        caps = {**caps, "policy": Policy.BUDGET}  # a sum alone is a cap too: no policy passes it
+    for key, order in _ORDERS.items():
+        if key in caps and key in asked and order.index(asked[key]) > order.index(caps[key]):
+            raise _raised(project, user, key)
+    if "budget" in caps and "budget" in asked:
+        cap, wanted = Budget.parse(caps["budget"]), Budget.parse(asked["budget"])
+        if not wanted.within(cap):
+            raise _raised(project, user, "budget")
+
+
+def _raised(project: Source, user: Source, key: str) -> ConfigError:
+    path = ("guard", key)
+    asked = dict(leaves(project.values))[path]
+    caps = dict(leaves(user.values))
+    cap = f"{key} = {caps[path]!r}" if path in caps else f"budget = {caps['guard', 'budget']!r}"
+    ceiling = user.origin(path if path in caps else ("guard", "budget"))
+    return ConfigError(
+        f"{project.origin(path)}: [guard] {key} = {asked!r} passes the ceiling {cap} of "
+        f"{ceiling}, which a project cannot raise; lower it here, or raise it there"
+    )
+
+
+def _has_address(merged: Merged, name: str) -> bool:
+    tables = merged.values.get("providers")
+    table = tables.get(name) if isinstance(tables, dict) else None
+    if not isinstance(table, dict):
+        return False
+    return any(_points_away(path, value) for path, value in leaves(table, (name,)))
+
+
+def _points_away(path: KeyPath, value: object) -> bool:
+    """Whether any text in `value` is the address of a machine other than this one."""
+    return any(_is_remote(str(path[-1]).lower(), text) for text in _texts(value))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def _is_remote(key: str, text: str) -> bool:
+    urls = [match[1] or f"scheme:{text}" for match in _URL.finditer(text)]
+    if not urls:
+        return bool(text and _ADDRESS_KEY.search(key)) and not _is_loopback(f"//{text}")
+    if _ODD.search(text):  # readers differ in which host they see then
+        return True
+    return any(not u.lower().startswith(_STORES) and not _is_loopback(u) for u in urls)
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where what follows the host is no port
+        host = parts.hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _refused(project: Source, path: KeyPath, why: str, user_file: Path) -> ConfigError:
+    return ConfigError(
+        f"{project.origin(path)}: {why}, and a project file may be somebody else's; "
+        f"put it in {show_file(user_file)} or in {variable_of(path)}"
+    )
