@@ -21,7 +21,7 @@ class InventoryConformance(Conformance):
         resource, handle = _running(workshop, operation)
 
         assert resource.kind is ResourceKind.JOB
-        assert resource.name == handle.name
+        assert resource.ref == handle.ref
         assert resource.tags.items() >= operation.tags().items()
         assert resource.owner == operation.owner
 
@@ -50,7 +50,7 @@ class InventoryConformance(Conformance):
         (resource,) = _made_by(workshop, operation)
 
         assert resource.kind is ResourceKind.ENDPOINT
-        assert resource.name == handle.name
+        assert resource.ref == handle.ref
         assert resource.owner == operation.owner
 
     @case(Capability.INVENTORY, Capability.DEPLOY, Capability.ARTIFACTS)
