@@ -1,5 +1,6 @@
 """Jobs that are there: `jobs`, `logs`, `stop`."""
 
+import os
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ import click
 from freelane.cli import render
 from freelane.cli.complete import job_ids
 from freelane.cli.options import Session, Verb
+from freelane.cli.redact import redaction
 from freelane.cli.train import show_job, way_back
 from freelane.errors import JobFailed
 from freelane.model.resources import parse_duration
@@ -65,6 +67,7 @@ def logs(session: Session, *, job: str, follow: bool, tail: int | None) -> None:
     JOB is an id, a beginning of one, or a job's name for its newest.
     """
     output = session.output
+    clean = redaction(os.environ)
     with session.client() as client:
         found = client.jobs.get(job)
         lines: Iterable[str] = client.jobs.logs(found.id, follow=follow)
@@ -72,11 +75,11 @@ def logs(session: Session, *, job: str, follow: bool, tail: int | None) -> None:
             lines = deque(lines, maxlen=tail)
         if output.as_json:
             kept = deque(lines, maxlen=tail)
-            output.result({"logs": {"job": found.id, "lines": kept}}, lambda: None)
+            output.result({"logs": {"job": found.id, "lines": map(clean, kept)}}, lambda: None)
             return
         try:
             for line in lines:
-                render.say(line)
+                click.echo(clean(line))
         except KeyboardInterrupt:
             if follow and not found.state.final:
                 output.note(f"detached; job {found.id} goes on: {way_back(found.id)}")

@@ -11,7 +11,7 @@ from typing import Protocol
 import click
 
 from freelane.cli.document import SCHEMA_VERSION, plain
-from freelane.cli.redact import redact
+from freelane.cli.redact import redact, redaction
 
 
 class Progress(Protocol):
@@ -54,20 +54,15 @@ class Output:
             label = click.style(label, fg="yellow", bold=True)
         click.echo(f"{label} {redact(text)}", err=True)
 
-    def line(self, text: str) -> None:
-        """Print a line of a job's log: on stdout, or on stderr beside a document."""
-        if not self.quiet:
-            click.echo(redact(text), err=self.as_json)
-
     @contextmanager
     def progress(self, text: str) -> Iterator[Progress]:
         """Show that something is waited for: a spinner at a terminal, else only the lines."""
         if self.as_json or self.quiet or not (terminal(sys.stdout) and terminal(sys.stderr)):
-            yield _Lines(self)
+            yield _Lines(self, redaction(os.environ))
             return
         from freelane.cli.render import spinner  # noqa: PLC0415 - rich, only for a terminal
 
-        with spinner(text) as progress:
+        with spinner(text, redaction(os.environ)) as progress:
             yield progress
 
 
@@ -76,9 +71,11 @@ class _Lines:
     """Progress without a terminal."""
 
     output: Output
+    clean: Callable[[str], str]
 
     def line(self, text: str) -> None:
-        self.output.line(text)
+        if not self.output.quiet:
+            click.echo(self.clean(text), err=self.output.as_json)
 
     def doing(self, text: str) -> None:
         """Nothing: a log file wants no ticking."""

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,22 +153,23 @@ class _Spinner:
 
     console: "Console"
     status: "Status"
+    clean: Callable[[str], str]
 
     def line(self, text: str) -> None:
         from rich.text import Text  # noqa: PLC0415
 
-        self.console.print(Text.from_ansi(redact(text)), soft_wrap=True)
+        self.console.print(Text.from_ansi(self.clean(text)), soft_wrap=True)
 
     def doing(self, text: str) -> None:
         self.status.update(text)
 
 
 @contextmanager
-def spinner(text: str) -> Iterator[Progress]:
-    """A spinner with `text` until the block ends."""
+def spinner(text: str, clean: Callable[[str], str]) -> Iterator[Progress]:
+    """A spinner with `text` until the block ends; `clean` redacts the lines above it."""
     console = _console()
     with console.status(text) as status:
-        yield _Spinner(console, status)
+        yield _Spinner(console, status, clean)
 
 
 def heading(text: str) -> None:

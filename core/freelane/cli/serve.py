@@ -83,6 +83,8 @@ def deploy(  # noqa: PLR0913 - one for each option
                 f"freelane delete {endpoint.address}"
             )
     output.result({"endpoint": endpoint.to_json()}, lambda: show_endpoint(endpoint))
+    if not (detached or output.as_json):
+        output.note(f"next: freelane predict {endpoint.name} --data rows.json")
 
 
 def _coming_up(session: Session, client: "Client", plan: Plan) -> "Endpoint":

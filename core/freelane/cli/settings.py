@@ -61,20 +61,15 @@ def check_tables(loaded: "Config") -> list[str]:
         ConfigError: A table does not hold.
         ProviderNotFound: A selected plugin is not installed, or a name is a near miss.
     """
-    from freelane.model.operation import Verb as Makes  # noqa: PLC0415
     from freelane.registry import Registry  # noqa: PLC0415 - scans entry points
 
     registry = Registry(environ=loaded.environ)
-    selected = {loaded.provider_for(verb) for verb in (None, *Makes)}
-    unchecked = []
+    unused = {table.name for table in loaded.unused_tables(registry.infos())}
     for name in loaded.provider_names():
-        table = loaded.provider_table(name)
-        near = difflib.get_close_matches(table.plugin, registry.infos(), n=1)
-        if table.plugin not in registry.infos() and not near and name not in selected:
-            unchecked.append(name)
-            continue
-        loaded.validate_table(table, registry.config_class(registry.info(table.plugin)))
-    return unchecked
+        if name not in unused:
+            table = loaded.provider_table(name)
+            loaded.validate_table(table, registry.config_class(registry.info(table.plugin)))
+    return sorted(unused)
 
 
 @click.command("use", cls=Verb)

@@ -83,6 +83,8 @@ def train(  # noqa: PLR0913 - one for each option
         else:
             job = ended
     output.result({"job": job.to_json()}, lambda: show_job(job))
+    if job.artifact is not None and not output.as_json:
+        output.note("next: freelane deploy")
 
 
 def typed(texts: dict[str, str]) -> dict[str, Hyperparameter]:

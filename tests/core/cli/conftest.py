@@ -7,9 +7,38 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from freelane.cli.main import main
+
+SCHEMAS = Path(__file__).parents[3] / "docs" / "json"
+TOML = """\
+name = "tiny"
+provider = "local"   # the line that moves
+
+[train]
+hyperparameters = { factor = 2 }
+
+[deploy]
+ttl = "10m"
+"""
+TRAIN = """\
+import json, os, sys
+factor = json.loads(os.environ["FREELANE_HYPERPARAMETERS"])["factor"]
+print("the factor is", factor, flush=True)
+with open(os.path.join(os.environ["FREELANE_MODEL_DIR"], "model.txt"), "w") as file:
+    file.write(str(factor))
+with open(os.path.join(os.environ["FREELANE_OUTPUT_DIR"], "metrics.json"), "w") as file:
+    json.dump({"accuracy": 0.5}, file)
+"""
+PREDICT = """\
+import os
+def load(model_dir):
+    return float(open(os.path.join(model_dir, "model.txt")).read())
+def predict(model, instances):
+    return [model * row for row in instances]
+"""
 
 
 @dataclass(frozen=True)
@@ -22,7 +51,24 @@ class Ran:
 
     @property
     def document(self):
-        return json.loads(self.out)
+        """The one document, which docs/json describes to the last field."""
+        document = json.loads(self.out)
+        subject = list(document)[1]
+        schema = json.loads((SCHEMAS / f"{subject}.schema.json").read_text())
+        jsonschema.validate(document, closed(schema), format_checker=jsonschema.FormatChecker())
+        return document
+
+
+def closed(schema):
+    """The schema with no room for fields that it does not name."""
+    if isinstance(schema, list):
+        return [closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    shut = {key: closed(value) for key, value in schema.items()}
+    if "properties" in shut:
+        shut.setdefault("additionalProperties", False)
+    return shut
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +122,23 @@ def command():
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def project(freelane):
+    """A small project in the working folder; nothing of it runs afterwards."""
+    folder = Path.cwd()
+    (folder / "freelane.toml").write_text(TOML)
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "predict.py").write_text(PREDICT)
+    yield folder
+    (folder / "freelane.toml").write_text(TOML)
+    ended = freelane("down", "--all", "--json")
+    assert ended.code == 0, ended.err
+
+
+@pytest.fixture
+def trained(project, freelane):
+    """The project with a model."""
+    assert freelane("train", "--quiet").code == 0
+    return project

@@ -123,7 +123,7 @@ def test_a_card_leaves_out_what_is_not_there(capsys):
 
 def test_rich_reads_a_streamed_line_as_text(terminal):
     shown = terminal()
-    with render.spinner("working") as progress:
+    with render.spinner("working", str) as progress:
         progress.line("[red]not markup[/red] \x1b[1mbold\x1b[0m")
     assert "[red]not markup[/red]" in shown.text
     assert isinstance(progress.console, Console)
@@ -138,7 +138,8 @@ def test_words_for_people_stay_off_stdout_beside_a_document(capsys):
     output = Output(as_json=True)
     output.note("a note")
     output.warning("a warning")
-    output.line("a line")
+    with output.progress("waiting") as progress:
+        progress.line("a line")
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "a note\nwarning: a warning\na line\n"
@@ -147,7 +148,8 @@ def test_words_for_people_stay_off_stdout_beside_a_document(capsys):
 def test_quiet_keeps_warnings_alone(capsys):
     output = Output(quiet=True)
     output.note("a note")
-    output.line("a line")
+    with output.progress("waiting") as progress:
+        progress.line("a line")
     output.warning("a warning")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "warning: a warning\n")

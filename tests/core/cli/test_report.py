@@ -104,7 +104,7 @@ def test_secrets_are_not_told(capsys, monkeypatch):
     out = capsys.readouterr().out
     for secret in ("hunter22", "abcdefghijkl", "hf_canary"):
         assert secret not in out
-    assert "postgresql://me:***@db/x" in out
+    assert "postgresql://***@db/x" in out
 
 
 def test_a_path_to_a_secret_is_told(monkeypatch):

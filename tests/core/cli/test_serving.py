@@ -1,0 +1,174 @@
+"""`deploy`, `endpoints`, `predict`, `delete`, `import`, `cleanup`, `down`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def served(trained, freelane):
+    """The project with an endpoint."""
+    assert freelane("deploy", "--quiet").code == 0
+    return trained
+
+
+def rows(value):
+    Path("rows.json").write_text(json.dumps(value))
+    return "rows.json"
+
+
+def test_the_model_answers_over_http_until_it_is_deleted(trained, freelane):
+    deployed = freelane("deploy", "--name", "mine", "--ttl", "30m", "--yes", "--json")
+    endpoint = deployed.document["endpoint"]
+    assert (deployed.code, endpoint["state"]) == (0, "READY")
+    assert freelane("endpoints", "--json").document["endpoints"][0]["name"] == "mine"
+    answer = freelane("predict", "mine", "--data", rows([1, 2.5]), "--json")
+    assert answer.document["prediction"]["predictions"] == [2.0, 5.0]
+    deleted = freelane("delete", "local/mine", "--json")
+    assert deleted.document["endpoint"]["state"] == "DELETED"
+    assert freelane("endpoints", "--json").document["endpoints"] == []
+    assert freelane("predict", "mine", "--data", "rows.json").code == 6
+
+
+def test_predict_prints_one_answer_a_row(served, freelane):
+    ran = freelane("predict", "tiny", "--data", rows([1, 2]))
+    assert ran.out == "2.0\n4.0\n"
+    assert "2 rows to local/tiny in " in ran.err
+
+
+def test_rows_come_from_standard_input_too(served, command):
+    assert command("predict", "tiny", "--data", "-", "-q", input="[3]").out == "6.0\n"
+
+
+def test_a_model_that_raises_exits_1(served, freelane):
+    ran = freelane("predict", "tiny", "--data", rows([None]))
+    assert ran.code == 1
+    assert ran.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("parameters", ["[1]", "{", "3"])
+def test_parameters_that_are_no_object_are_refused(freelane, parameters):
+    ran = freelane("predict", "tiny", "--data", rows([1]), "--parameters", parameters)
+    assert ran.code == 2
+    assert ran.err.startswith("error: --parameters ")
+
+
+def test_the_same_model_again_is_the_same_endpoint(served, freelane):
+    plan = freelane("deploy", "--dry-run", "--json").document["plan"]
+    assert plan["change"] == "nothing"
+    url = freelane("endpoints", "--json").document["endpoints"][0]["url"]
+    assert freelane("deploy", "--json").document["endpoint"]["url"] == url
+
+
+def test_another_model_under_the_same_name_exits_6(served, freelane):
+    assert freelane("train", "-p", "factor=9", "--quiet").code == 0
+    ran = freelane("deploy")
+    assert ran.code == 6
+    assert "hint: freelane delete local/tiny" in ran.err
+
+
+def test_a_predict_file_that_raises_at_load_exits_1_and_leaves_nothing(trained, freelane):
+    Path("predict.py").write_text("def load(d): raise OSError('bad model')\ndef predict(m, i): 0\n")
+    ran = freelane("deploy")
+    assert ran.code == 1
+    assert "bad model" in ran.err
+    assert freelane("endpoints", "--json").document["endpoints"] == []
+
+
+def test_a_project_without_a_model_says_to_train(project, freelane):
+    ran = freelane("deploy")
+    assert ran.code == 6
+    assert "hint: freelane train" in ran.err
+
+
+def test_a_model_named_twice_is_refused(trained, freelane):
+    assert freelane("deploy", "tiny", "--artifact", "tiny").code == 2
+
+
+@pytest.mark.parametrize("ttl", ["forever", "-1m"])
+def test_a_ttl_that_is_no_time_is_refused(trained, freelane, ttl):
+    assert freelane("deploy", f"--ttl={ttl}").code == 2
+
+
+@pytest.mark.parametrize("address", ["../up", "a/b/c", "UP", "local/"])
+def test_an_address_that_is_no_name_is_refused(project, freelane, address):
+    assert freelane("delete", address).code == 2
+
+
+def test_an_endpoint_that_is_not_there_exits_6(project, freelane):
+    ran = freelane("delete", "nope")
+    assert ran.code == 6
+    assert "freelane endpoints" in ran.err
+
+
+def test_import_asks_for_consent_and_nobody_is_there(project, freelane):
+    Path("model.txt").write_text("4")
+    ran = freelane("import", "model.txt", "--framework", "sklearn")
+    assert ran.code == 2
+    assert "may run code of its author" in ran.err
+    assert "hint: say --yes" in ran.err
+
+
+def test_an_imported_model_is_served(project, freelane):
+    Path("model.txt").write_text("4")
+    ran = freelane("import", "model.txt", "--framework", "sklearn", "--yes", "--json")
+    assert ran.document["written"] is None
+    assert freelane("deploy", ran.document["artifact"]["id"], "--quiet").code == 0
+    assert freelane("predict", "tiny", "--data", rows([2]), "-q").out == "8.0\n"
+
+
+def test_import_writes_the_predict_file_that_is_missing(project, freelane):
+    Path("predict.py").unlink()
+    Path("my model.joblib").write_bytes(b"x")
+    ran = freelane("import", "my model.joblib", "--framework", "sklearn==1.4.2", "--yes")
+    assert ran.code == 0
+    assert "MODEL = 'my model.joblib'" in Path("predict.py").read_text()
+
+
+def test_import_of_another_framework_leaves_the_predict_file_to_its_user(project, freelane):
+    Path("predict.py").unlink()
+    Path("model.onnx").write_bytes(b"x")
+    ran = freelane("import", "model.onnx", "--framework", "onnx", "--yes")
+    assert ran.code == 0
+    assert "warning: write predict.py yourself" in ran.err
+    assert not Path("predict.py").exists()
+
+
+@pytest.mark.parametrize("framework", ["", "Sk Learn", "sklearn>=1", "../x"])
+def test_a_malformed_framework_is_refused(project, freelane, framework):
+    Path("model.txt").write_text("4")
+    assert freelane("import", "model.txt", f"--framework={framework}", "--yes").code == 2
+
+
+def test_a_missing_model_is_told(project, freelane):
+    ran = freelane("import", "gone.joblib", "--framework", "sklearn", "--yes")
+    assert ran.code == 2
+    assert "there is no file 'gone.joblib'" in ran.err
+
+
+def test_cleanup_finds_nothing_where_all_is_recorded(served, freelane):
+    ran = freelane("cleanup", "--json")
+    assert (ran.code, ran.document["resources"]) == (0, [])
+
+
+def test_cleanup_lists_and_then_deletes_what_no_record_wants(served, freelane, home):
+    (home / ".local/share/freelane/state.db").unlink()
+    listed = freelane("cleanup")
+    assert "endpoint local/" in listed.out
+    assert "freelane cleanup --delete" in listed.err
+    deleted = freelane("cleanup", "--delete", "--json").document["resources"]
+    assert [row["action"] for row in deleted] == ["deleted"]
+    assert freelane("cleanup", "--json").document["resources"] == []
+
+
+def test_down_wants_the_word_all(freelane):
+    ran = freelane("down")
+    assert ran.code == 2
+    assert "--all" in ran.err
+
+
+def test_down_ends_what_lives(served, freelane):
+    ended = freelane("down", "--all", "--json").document["resources"]
+    assert [(row["kind"], row["action"]) for row in ended] == [("endpoint", "deleted")]
+    assert freelane("endpoints", "--json").document["endpoints"] == []
