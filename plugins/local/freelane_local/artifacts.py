@@ -210,13 +210,13 @@ def remove(store: Path, digest: str) -> None:
     """Delete an artifact; one that is gone already is no error."""
     if not _DIGEST.fullmatch(digest):
         return
-    doomed = store / f".gone-{secrets.token_hex(4)}"
+    doomed = store / f"{records.GONE}{secrets.token_hex(4)}"
     with records.storage(store):
         try:
             (store / digest).rename(doomed)  # whole or gone, whenever we are killed
         except FileNotFoundError:
             return
-        shutil.rmtree(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _empty(folder: Path) -> None:

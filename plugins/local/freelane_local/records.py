@@ -27,6 +27,8 @@ _UNWRITABLE = {
     errno.EIO: "the disk reports an error",
     errno.EFBIG: "a file would pass the largest size allowed",
 }
+GONE = ".gone-"
+"""What is being removed has such a name: nobody looks at it any more."""
 _NEW = ".new-"  # .new-<pid>-<start>-<random>: being prepared by that process
 
 
@@ -182,8 +184,8 @@ def abandoned(parent: Path) -> Iterator[Path]:
 
 
 def sweep(parent: Path) -> None:
-    """Remove what killed claims left behind."""
-    for folder in abandoned(parent):
+    """Remove what killed claims, and killed removals, left behind."""
+    for folder in (*abandoned(parent), *parent.glob(f"{GONE}*")):
         shutil.rmtree(folder, ignore_errors=True)
 
 

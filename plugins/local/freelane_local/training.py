@@ -51,15 +51,18 @@ class LocalTrainer:
     def submit(self, spec: JobSpec, operation: Operation, *, deadline: Deadline) -> JobHandle:
         folder = JobFolder(self._jobs / operation.resource)
         handle = JobHandle(operation.resource, operation.resource)
-        if not folder.spec.exists():
-            document = self._document(spec, operation)
-            check_space(self._root, spec, least_bytes=self._config.min_free_disk)
-            records.sweep(self._jobs)
-            deadline.check("submitting the job")
-            records.claim(folder.path, lambda new: _prepare(JobFolder(new), spec, document))
-        self._check_ours(folder, operation)
-        self._start(folder)
-        return handle
+        while True:
+            if not folder.spec.exists():
+                document = self._document(spec, operation)
+                check_space(self._root, spec, least_bytes=self._config.min_free_disk)
+                records.sweep(self._jobs)
+                deadline.check("submitting the job")
+                _claim(folder, spec, document)
+            self._check_ours(folder, operation)
+            # `find` may take the folder for abandoned just before it is started.
+            with contextlib.suppress(FileNotFoundError):
+                self._start(folder)
+                return handle
 
     def status(self, handle: JobHandle, *, deadline: Deadline) -> JobStatus:
         del deadline  # local files
@@ -94,6 +97,8 @@ class LocalTrainer:
         folder = JobFolder(self._jobs / operation.resource)
         document = records.read_json(folder.spec)
         if document is None or document.get("tags") != operation.tags():
+            return Absent()
+        if self._was_abandoned(folder):
             return Absent()
         return Found(JobHandle(operation.resource, operation.resource))
 
@@ -132,10 +137,7 @@ class LocalTrainer:
                 doing="stopping the job",
             )
             return
-        with records.storage(folder.path):
-            doomed = self._jobs / f".gone-{handle.ref}-{os.getpid()}"
-            folder.path.rename(doomed)  # whole or gone, whenever we are killed
-            shutil.rmtree(doomed)
+        _discard(folder.path)
 
     def _document(self, spec: JobSpec, operation: Operation) -> records.Document:
         """All that the supervisor needs; no secret's value is in it.
@@ -254,6 +256,17 @@ class LocalTrainer:
                 )
             records.write_json(folder.spawned, process.to_json(), durable=False)
 
+    def _was_abandoned(self, folder: JobFolder) -> bool:
+        """Whether its maker died before it started anything; then it is removed: nothing ran."""
+        try:
+            with records.lock(folder.path / "start.lock"):
+                if folder.supervisor.exists() or folder.spawned.exists() or folder.is_final():
+                    return False
+                _discard(folder.path)
+        except FileNotFoundError:
+            return True  # another look was faster
+        return True
+
     def _settled(self, folder: JobFolder) -> records.Document:
         """The status; a job whose supervisor is gone gets its end written first."""
         status = records.read_json(folder.status) or {}
@@ -310,6 +323,18 @@ class LocalTrainer:
 
     def _invalid(self, message: str) -> InvalidRequest:
         return InvalidRequest(message, provider=self._context.name, operation="submit the job")
+
+
+def _claim(folder: JobFolder, spec: JobSpec, document: records.Document) -> None:
+    records.claim(folder.path, lambda new: _prepare(JobFolder(new), spec, document))
+
+
+def _discard(folder: Path) -> None:
+    """Whole or gone, whenever we are killed."""
+    with records.storage(folder):
+        doomed = folder.with_name(f"{records.GONE}{folder.name}-{os.getpid()}")
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _prepare(folder: JobFolder, spec: JobSpec, document: records.Document) -> None:

@@ -345,6 +345,28 @@ def test_a_submitter_killed_before_the_start_is_made_good_by_a_rerun(lane, monke
     assert lane.wait(handle).state is JobState.SUCCEEDED
 
 
+def test_a_submission_that_started_nothing_is_absent_and_leaves_nothing(lane, monkeypatch):
+    operation = lane.operation()
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalTrainer, "_start", lambda *_: None)  # as if killed here
+        lane.submit("pass", operation)
+    assert lane.trainer.find(operation, deadline=lane.deadline()) == Absent()
+    assert not list((lane.root / "jobs").iterdir())
+
+
+def test_a_look_between_claim_and_start_loses_no_job(lane, monkeypatch):
+    operation = lane.operation()
+    start = LocalTrainer._start
+
+    def looked_at_first(trainer, folder):
+        monkeypatch.setattr(LocalTrainer, "_start", start)
+        trainer.find(operation, deadline=lane.deadline())
+        start(trainer, folder)
+
+    monkeypatch.setattr(LocalTrainer, "_start", looked_at_first)
+    assert lane.wait(lane.submit("pass", operation)).state is JobState.SUCCEEDED
+
+
 def test_a_job_that_never_started_can_be_stopped(lane, monkeypatch):
     monkeypatch.setattr(LocalTrainer, "_start", lambda *_: None)
     handle = lane.submit("pass")
