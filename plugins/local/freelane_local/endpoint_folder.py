@@ -1,0 +1,265 @@
+"""An endpoint as the local cloud keeps it: one folder, written by its supervisor, read by all.
+
+    spec.json        what was asked and its tags; written once, before the folder has its name
+    token            what a caller must present; 0600
+    bundle/          the user's code and what runs beside it
+    started.json     the process that was spawned to be its supervisor
+    supervisor.json  the supervisor, written by itself once it is the only one
+    status.json      what it last saw
+    ready.json       written by the server once it listens, or why it cannot
+    stop             made by a delete: the supervisor ends everything
+    log/             what the server printed; supervisor.log: what the supervisor itself did
+
+Once it is gone only spec.json and status.json (DELETED) stay, for some days, so that the same
+operation never makes it a second time.
+"""
+
+import contextlib
+import re
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from freelane.model.endpoint import EndpointStatus
+from freelane.model.job import FailureCause
+from freelane.model.lifecycle import EndpointState
+from freelane.runtime.supervise import ProcessId
+from freelane_local import records
+
+START_GRACE_S = 60.0
+"""How long a prepared folder may stand without a supervisor before it has failed."""
+_REF = re.compile(r"[a-z0-9](-?[a-z0-9])*")
+_KEPT = frozenset({"spec.json", "status.json", "start.lock"})
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFolder:
+    """Where everything of one endpoint lies."""
+
+    path: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def status(self) -> Path:
+        return self.path / "status.json"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.path / "supervisor.json"
+
+    @property
+    def token(self) -> Path:
+        return self.path / "token"
+
+    @property
+    def bundle(self) -> Path:
+        return self.path / "bundle"
+
+    @property
+    def ready(self) -> Path:
+        return self.path / "ready.json"
+
+    @property
+    def stop(self) -> Path:
+        return self.path / "stop"
+
+    @property
+    def started(self) -> Path:
+        return self.path / "started.json"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log"
+
+    @property
+    def supervisor_log(self) -> Path:
+        return self.path / "supervisor.log"
+
+    @property
+    def start_lock(self) -> Path:
+        """Held while the supervisor is spawned, or while the folder is emptied."""
+        return self.path / "start.lock"
+
+    @property
+    def life_lock(self) -> Path:
+        """Held by the supervisor for as long as it lives."""
+        return self.path / "life.lock"
+
+
+def folder_of(root: Path, ref: str) -> EndpointFolder:
+    """The folder of the endpoint that the local cloud knows as `ref`; it need not exist."""
+    if not _REF.fullmatch(ref):
+        ref = "no-endpoint"  # a name that leads elsewhere names nothing
+    return EndpointFolder(root / "endpoints" / ref)
+
+
+def write_status(  # noqa: PLR0913 - each is one fact of the look
+    folder: EndpointFolder,
+    state: EndpointState,
+    *,
+    detail: str = "",
+    reason: str | None = None,
+    cause: FailureCause | None = None,
+    port: int | None = None,
+    worker: ProcessId | None = None,
+    restarts: int = 0,
+) -> None:
+    """Record what is seen now; a power cut may lose it, since it ends the endpoint anyway."""
+    document: dict[str, object] = {
+        "state": state,
+        "detail": detail,
+        "reason": reason,
+        "cause": cause,
+        "port": port,
+        "worker": worker.to_json() if worker else None,
+        "restarts": restarts,
+        "at": time.time(),
+    }
+    records.write_json(folder.status, document, durable=state is EndpointState.DELETED)
+
+
+def worker_of(folder: EndpointFolder) -> ProcessId | None:
+    """The server process that was last recorded."""
+    document = records.read_json(folder.status) or {}
+    worker = document.get("worker")
+    with contextlib.suppress(ValueError):
+        return ProcessId.from_json(worker) if isinstance(worker, dict) else None
+    return None
+
+
+def name_of(folder: EndpointFolder) -> str:
+    """What its user calls the endpoint: the name in its route."""
+    return str((records.read_json(folder.spec) or {}).get("name", ""))
+
+
+def supervisor_of(folder: EndpointFolder) -> ProcessId | None:
+    """The supervisor that was spawned; None while there was none."""
+    return records.read_process(folder.supervisor)
+
+
+def look(folder: EndpointFolder) -> EndpointStatus:
+    """What is recorded, as far as the processes that it names bear it out.
+
+    Raises:
+        StateError: A record cannot be read, or is damaged.
+    """
+    spec = records.read_json(folder.spec)
+    document = records.read_json(folder.status)
+    if spec is None or document is None:
+        return EndpointStatus(state=EndpointState.DELETED)
+    if _stands(spec, document):
+        return _recorded(spec, document)
+    if not _is_supervised(folder, spec):
+        # It may have recorded its end between our two looks.
+        document = records.read_json(folder.status) or document
+        return _recorded(spec, document) if _stands(spec, document) else _left(folder, spec)
+    if folder.stop.exists():
+        return _seen(spec, EndpointState.DELETING, detail="ending what runs")
+    return _recorded(spec, document)
+
+
+def is_recorded_gone(folder: EndpointFolder) -> bool:
+    """Whether its own last word is DELETED, or there is nothing at all."""
+    recorded = records.read_json(folder.status)
+    return recorded is None or recorded.get("state") == EndpointState.DELETED
+
+
+def is_ours(folder: EndpointFolder, operation_id: str, tag: str) -> bool:
+    """Whether the folder stands for that operation."""
+    tags = (records.read_json(folder.spec) or {}).get("tags")
+    return isinstance(tags, dict) and tags.get(tag) == operation_id
+
+
+def bury(folder: EndpointFolder, *, detail: str) -> None:
+    """Leave nothing but the record that it is gone: first the token, so that it opens nothing."""
+    folder.token.unlink(missing_ok=True)
+    for path in sorted(folder.path.iterdir()):
+        if path.name in _KEPT:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    write_status(folder, EndpointState.DELETED, detail=detail)
+
+
+def _stands(spec: records.Document, document: records.Document) -> bool:
+    """Whether the record needs no process to be true."""
+    return _recorded(spec, document).state in {EndpointState.DELETED, EndpointState.FAILED}
+
+
+def _is_supervised(folder: EndpointFolder, spec: records.Document) -> bool:
+    """Whether a supervisor lives, or may yet come."""
+    supervisor = supervisor_of(folder)
+    if supervisor is not None:
+        return supervisor.alive()
+    spawned = records.read_process(folder.started)
+    if spawned is None:
+        return time.time() - _number(spec.get("created"), 0.0) < START_GRACE_S
+    # Of two that were spawned at once, only one has become the supervisor.
+    return spawned.alive() or ((now := supervisor_of(folder)) is not None and now.alive())
+
+
+def _left(folder: EndpointFolder, spec: records.Document) -> EndpointStatus:
+    """What an endpoint is that nobody supervises any more."""
+    expires = _moment(spec.get("expires_at"))
+    if expires is not None and expires <= datetime.now(UTC):
+        return _seen(spec, EndpointState.DELETED, detail="expired")
+    why = "its supervisor did not start"
+    if folder.supervisor.exists():
+        why = "its supervisor is gone: it was killed, or the machine restarted"
+    return _seen(
+        spec,
+        EndpointState.FAILED,
+        reason=f"{why}; deploy it again",
+        cause=FailureCause.INTERRUPTED,
+    )
+
+
+def _recorded(spec: records.Document, document: records.Document) -> EndpointStatus:
+    state = EndpointState(str(document.get("state")))
+    port = document.get("port")
+    cause, reason = document.get("cause"), document.get("reason")
+    return _seen(
+        spec,
+        state,
+        detail=str(document.get("detail") or ""),
+        reason=reason if isinstance(reason, str) else None,
+        cause=FailureCause(str(cause)) if cause else None,
+        url=f"http://127.0.0.1:{port}" if port and state is EndpointState.READY else None,
+    )
+
+
+def _seen(
+    spec: records.Document,
+    state: EndpointState,
+    *,
+    detail: str = "",
+    reason: str | None = None,
+    cause: FailureCause | None = None,
+    url: str | None = None,
+) -> EndpointStatus:
+    return EndpointStatus(
+        state=state,
+        detail=detail,
+        reason=reason,
+        cause=cause,
+        url=url,
+        created=_moment(spec.get("created")),
+        expires_at=_moment(spec.get("expires_at")),
+    )
+
+
+def _moment(seconds: object) -> datetime | None:
+    if not isinstance(seconds, int | float):
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _number(value: object, otherwise: float) -> float:
+    return float(value) if isinstance(value, int | float) else otherwise

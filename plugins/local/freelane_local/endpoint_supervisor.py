@@ -1,0 +1,429 @@
+"""Keeps one endpoint alive until it is deleted or expires: `python -m ... <endpoint folder>`.
+
+It runs detached and must start fast, so it imports neither pydantic nor an HTTP library.
+
+The server is restarted whenever it dies, after a pause that doubles with each death and is
+forgotten once the server has been up for half a minute. Until it answers again the endpoint is
+UPDATING and has no address: whoever takes the free port meanwhile is sent no token. A model that
+cannot load at the first start has FAILED at once; after five starts in a row that never answered,
+it has too.
+"""
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from freelane.errors import FreelaneError, StateError
+from freelane.model.job import FailureCause
+from freelane.model.lifecycle import EndpointState
+from freelane.runtime import supervise
+from freelane.runtime.supervise import Exit, Limits, ProcessId
+from freelane_local import records
+from freelane_local.endpoint_folder import EndpointFolder, bury, write_status
+from freelane_local.logs import LogWriter
+
+_MOST_FAILED_STARTS = 5
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 30.0
+_STEADY_S = 30.0
+_HOPELESS = frozenset({2, 3})  # the task does not hold, the model does not load
+_PING_S = 1.0
+_TAIL_LINES = 5
+_LONGEST_REASON = 1024
+_CLEANED = ("FREELANE_", "SM_", "AIP_")
+
+
+class _Ended(Exception):
+    """It was deleted, or it has expired."""
+
+
+class _Order:
+    """What spec.json asks of the supervisor."""
+
+    def __init__(self, spec: records.Document) -> None:
+        self.name = str(spec["name"])
+        self.argv = [str(word) for word in _list(spec, "argv")]
+        self.python = str(spec["python"])
+        self.environment = _mapping(spec, "environment")
+        self.env = {name: str(value) for name, value in _mapping(spec, "env").items()}
+        self.secrets = [str(name) for name in _list(spec, "secrets")]
+        self.gpus = _mapping(spec, "gpus")
+        self.expires_at = _number(spec, "expires_at")
+        memory = _number(spec, "memory_bytes")
+        self.memory_bytes = None if memory is None else int(memory)
+        self.grace_s = _number(spec, "grace_s") or 0.0
+        self.start_timeout_s = _number(spec, "start_timeout_s") or 0.0
+        self.note = str(spec["note"])
+
+
+class _Tail:
+    """The last lines printed, for the reason of a failure."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque(maxlen=_TAIL_LINES)
+        self._open = b""
+
+    def add(self, chunk: bytes) -> None:
+        *whole, self._open = (self._open + chunk).split(b"\n")
+        self._open = self._open[-_LONGEST_REASON:]
+        self._lines.extend(line for line in whole[-_TAIL_LINES * 4 :] if line.strip())
+
+    def text(self) -> str:
+        lines = [*self._lines, self._open] if self._open.strip() else list(self._lines)
+        text = b"\n".join(lines[-_TAIL_LINES:]).decode(errors="replace").strip()
+        return text[-_LONGEST_REASON:]
+
+
+class Restarts:
+    """Whether, and after how long, a server that died is started again."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._failed_in_a_row = 0
+        self._pause_s = _FIRST_PAUSE_S
+
+    def after(self, code: int | None, *, ready_s: float | None) -> float | None:
+        """Seconds to wait; None gives up. `ready_s` None: it never answered since its start."""
+        if ready_s is None:
+            self._failed_in_a_row += 1
+            if code in _HOPELESS and self.count == 0:
+                return None
+            if self._failed_in_a_row >= _MOST_FAILED_STARTS:
+                return None
+        else:
+            self._failed_in_a_row = 0
+            if ready_s >= _STEADY_S:
+                self._pause_s = _FIRST_PAUSE_S
+        self.count += 1
+        pause_s, self._pause_s = self._pause_s, min(_LONGEST_PAUSE_S, self._pause_s * 2)
+        return pause_s
+
+
+class _Supervisor:
+    """One endpoint's whole life."""
+
+    def __init__(self, folder: EndpointFolder) -> None:
+        self._folder = folder
+        self._order = _Order(records.read_json(folder.spec) or {})
+        self._log = LogWriter(folder.log)
+        self._restarts = Restarts()
+        self._state = EndpointState.CREATING
+        self._asked_to_end = False
+        self._port = 0
+        self._worker: ProcessId | None = None
+        self._tail = _Tail()
+        self._ready_since: float | None = None
+        self._give_up_at = 0.0
+        self._interpreter = self._order.python
+
+    def run(self) -> None:
+        """Serve until the end; the last word stands in status.json."""
+        try:
+            with contextlib.ExitStack() as held:
+                cards = self._cards(held)
+                self._serve(self._environment(self._python(), cards))
+        except _Ended:
+            self._end()
+        except FreelaneError as error:
+            self._end_failed(error.message, _cause_of(error))
+        except OSError as error:
+            self._end_failed(f"the endpoint could not be run: {error}", _cause_of(error))
+
+    def _cards(self, held: contextlib.ExitStack) -> list[str]:
+        count = _number(self._order.gpus, "count")
+        if not count:
+            return []
+        from freelane_local.gpu import Slots, Want  # noqa: PLC0415 - only who asks for a card
+
+        want = Want(int(count), tuple(map(str, _list(self._order.gpus, "uuids"))))
+        slots = Slots(Path(str(self._order.gpus["folder"])), want)
+        held.callback(slots.close)
+        self._say(f"waiting for {want}")
+        while (cards := slots.take()) is None:
+            self._pause(0.2)
+            if self._must_end():
+                raise _Ended
+        return cards
+
+    def _python(self) -> str:
+        if not self._order.environment:
+            return self._order.python
+        from freelane_local import venv  # noqa: PLC0415 - only who asks for an environment
+
+        self._say("preparing the environment of requirements.txt")
+        try:
+            return str(
+                venv.build(
+                    venv.Environment.from_json(self._order.environment),
+                    self._folder.bundle / "code",
+                    env=_clean(os.environ, keep=()),
+                    on_output=self._log.write,
+                    should_stop=self._must_end,
+                )
+            )
+        except venv.BuildStopped:
+            raise _Ended from None
+
+    def _serve(self, env: Mapping[str, str]) -> None:
+        while not self._must_end():
+            ended = self._serve_once(env)
+            self._worker = None
+            if self._must_end():
+                break
+            self._log.say(f"the server ended: {_said(ended)}")
+            ready_s = None
+            if self._ready_since is None:
+                self._port = 0  # another program may have taken the old one
+            else:
+                ready_s = time.monotonic() - self._ready_since
+            pause_s = self._restarts.after(ended.code, ready_s=ready_s)
+            if pause_s is None or ended.cause == "stopped":  # stopped by us: too slow a start
+                self._end_failed(*self._reason(ended))
+                return
+            if self._state is EndpointState.READY:
+                self._state = EndpointState.UPDATING
+            self._say(f"restarting the server; it {_said(ended)}")
+            self._pause(pause_s)
+        raise _Ended
+
+    def ask_to_end(self, _number: int, _frame: FrameType | None) -> None:
+        """SIGTERM: a delete, which has left its mark, or the machine is going down."""
+        self._asked_to_end = True
+
+    def _serve_once(self, env: Mapping[str, str]) -> Exit:
+        self._ready_since = None
+        self._tail = _Tail()
+        self._give_up_at = time.monotonic() + self._order.start_timeout_s
+        self._folder.ready.unlink(missing_ok=True)
+        # The server reads the other end: it sees the end of the file when this process dies.
+        alive, held = os.pipe()
+        try:
+            return supervise.run(
+                [self._interpreter, *self._order.argv],
+                cwd=self._folder.bundle,
+                env={**env, **self._route(alive)},
+                limits=Limits(
+                    memory_bytes=self._order.memory_bytes,
+                    grace_s=self._order.grace_s,
+                ),
+                on_output=self._print,
+                should_stop=self._look,
+                pass_fds=(alive,),
+                on_start=self._note_worker,
+            )
+        finally:
+            os.close(alive)
+            os.close(held)
+
+    def _environment(self, python: str, cards: list[str]) -> dict[str, str]:
+        self._interpreter = python
+        env = _clean(os.environ, keep=self._order.secrets)
+        bin_folder = str(Path(python).parent)
+        env["PATH"] = os.pathsep.join([bin_folder, *filter(None, [env.get("PATH")])])
+        if self._order.environment:
+            env["VIRTUAL_ENV"] = str(Path(bin_folder).parent)
+            env.pop("PYTHONHOME", None)
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
+        env["FREELANE_NUM_GPUS"] = str(len(cards))
+        return {**env, **self._order.env}
+
+    def _route(self, parent_fd: int) -> dict[str, str]:
+        serve = {
+            "FREELANE_SERVE_HOST": "127.0.0.1",
+            "FREELANE_SERVE_PORT": str(self._port),
+            "FREELANE_SERVE_TOKEN_FILE": str(self._folder.token),
+            "FREELANE_SERVE_NAME": self._order.name,
+            "FREELANE_SERVE_READY_FILE": str(self._folder.ready),
+            "FREELANE_SERVE_PARENT_FD": str(parent_fd),
+        }
+        if self._order.expires_at is not None:
+            serve["FREELANE_SERVE_EXPIRES_AT"] = str(self._order.expires_at)
+        return serve
+
+    def _note_worker(self, worker: ProcessId) -> None:
+        self._worker = worker
+        self._say("" if self._state is EndpointState.UPDATING else "loading the model")
+
+    def _print(self, chunk: bytes) -> None:
+        self._log.write(chunk)
+        self._tail.add(chunk)
+
+    def _look(self) -> bool:
+        """Whether the server has to end now; on the way, whether it answers by now."""
+        if self._must_end():
+            return True
+        if self._ready_since is None:
+            if self._answers():
+                self._state = EndpointState.READY
+                if self._say(self._order.note):
+                    self._ready_since = time.monotonic()
+            elif time.monotonic() >= self._give_up_at:
+                return True
+        return False
+
+    def _answers(self) -> bool:
+        ready = records.read_json(self._folder.ready) or {}
+        port = ready.get("port")
+        if not isinstance(port, int) or not _ping(port):
+            return False
+        self._port = port
+        return True
+
+    def _must_end(self) -> bool:
+        return self._asked_to_end or self._expired() or self._folder.stop.exists()
+
+    def _expired(self) -> bool:
+        return self._order.expires_at is not None and time.time() >= self._order.expires_at
+
+    def _pause(self, pause_s: float) -> None:
+        until = time.monotonic() + pause_s
+        while not self._must_end() and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def _say(self, detail: str) -> bool:
+        """Record where the endpoint is; a full disk costs the record, never the endpoint."""
+        with contextlib.suppress(StateError):
+            write_status(
+                self._folder,
+                self._state,
+                detail=detail,
+                port=self._port if self._state is EndpointState.READY else None,
+                worker=self._worker,
+                restarts=self._restarts.count,
+            )
+            return True
+        return False
+
+    def _end_failed(self, reason: str, cause: FailureCause) -> None:
+        self._log.say(reason)
+        self._log.close()
+        with contextlib.suppress(OSError):
+            self._folder.token.unlink()
+        with contextlib.suppress(StateError):  # without it the endpoint shows as interrupted
+            write_status(
+                self._folder,
+                EndpointState.FAILED,
+                reason=reason,
+                cause=cause,
+                restarts=self._restarts.count,
+            )
+
+    def _reason(self, ended: Exit) -> tuple[str, FailureCause]:
+        if ended.cause == "memory":
+            limit = (self._order.memory_bytes or 0) / 2**20
+            return (
+                f"the server used more than resources.memory = {limit:.0f} MiB; ask for more",
+                FailureCause.OUT_OF_MEMORY,
+            )
+        if ended.cause == "stopped":
+            limit_s = self._order.start_timeout_s
+            return (
+                f"the model did not load within {limit_s:g} s; allow more with start_timeout",
+                FailureCause.USER_CODE,
+            )
+        told: object = None
+        with contextlib.suppress(FreelaneError):
+            told = (records.read_json(self._folder.ready) or {}).get("error")
+        if isinstance(told, str) and told:
+            return told, FailureCause.USER_CODE
+        return self._tail.text() or f"the server {_said(ended)}", FailureCause.USER_CODE
+
+    def _end(self) -> None:
+        is_expired = self._expired()
+        if not (is_expired or self._folder.stop.exists()):
+            self._end_failed(
+                "its supervisor was told to end (SIGTERM), as when a machine shuts down; "
+                "deploy it again",
+                FailureCause.INTERRUPTED,
+            )
+            return
+        self._log.close()
+        with records.lock(self._folder.start_lock):
+            bury(self._folder, detail="expired" if is_expired else "deleted")
+
+
+def _cause_of(error: Exception) -> FailureCause:
+    if isinstance(error, StateError):
+        return FailureCause.STORAGE
+    if isinstance(error, FreelaneError):
+        return FailureCause.USER_CODE
+    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+    return FailureCause.STORAGE if full else FailureCause.PROVIDER
+
+
+def _said(ended: Exit) -> str:
+    if ended.cause == "memory":
+        return "used more memory than it may"
+    if ended.signal is not None:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(ended.signal).name}"
+        return f"was ended by signal {ended.signal}"
+    return f"ended with exit code {ended.code}"
+
+
+def _ping(port: int) -> bool:
+    """Whether the server answers 200 to GET /ping."""
+    request = f"GET /ping HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=_PING_S) as connection:
+            connection.sendall(request.encode())
+            status = connection.recv(64)
+    except OSError:
+        return False
+    return status.startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 "))
+
+
+def main(argv: list[str]) -> int:
+    """Supervise the endpoint of the one argument, a folder."""
+    folder = EndpointFolder(Path(argv[0]))
+    life = records.try_lock(folder.life_lock)
+    if life is None:
+        return 0  # another supervisor was faster
+    if folder.supervisor.exists():
+        return 0  # the one supervisor has been and gone
+    records.write_json(folder.supervisor, ProcessId.current().to_json(), durable=False)
+    supervise.adopt_orphans()
+    supervisor = _Supervisor(folder)
+    signal.signal(signal.SIGTERM, supervisor.ask_to_end)
+    try:
+        supervisor.run()
+    finally:
+        supervise.end_descendants(grace_s=2.0)
+        os.close(life)
+    return 0
+
+
+def _clean(environ: Mapping[str, str], *, keep: Sequence[str]) -> dict[str, str]:
+    """The deployer's variables without what a job, or a cloud, may have left there."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name in keep or not name.startswith(_CLEANED)
+    }
+
+
+def _mapping(document: records.Document, name: str) -> records.Document:
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _list(document: records.Document, name: str) -> list[object]:
+    value = document.get(name)
+    return value if isinstance(value, list) else []
+
+
+def _number(document: records.Document, name: str) -> float | None:
+    value = document.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
