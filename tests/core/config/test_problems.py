@@ -195,7 +195,7 @@ class PluginTable(BaseModel):
         ),
         (
             '[providers.acme.train]\ninstance = "x"',
-            "freelane.toml:4: [providers.acme.train] has no key 'instance'; did you mean 'instance_",
+            "freelane.toml:4: [providers.acme.train] has no key 'instance'; did you mean 'instance",
         ),
         (
             "[providers.acme.train]",
