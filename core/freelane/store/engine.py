@@ -5,6 +5,7 @@ Nothing above this floor commits: a service opens a transaction, hands its conne
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,7 @@ class Store:
         self.created = False
         self._place = place
         self._pid = os.getpid()
+        self._thread = threading.local()
         self._engine = place.engine()
         try:
             self._make_ready()
@@ -72,9 +74,17 @@ class Store:
         Raises:
             StateError: The database cannot be written now; nothing was changed, but where the
                 message says that this is not known.
+            RuntimeError: This thread has a write transaction open already; on SQLite the second
+                would wait for the first.
         """
-        with self._transaction(self._place.writing) as connection:
-            yield connection
+        if getattr(self._thread, "writing", False):
+            raise RuntimeError("this thread has a write transaction open: hand its connection on")
+        self._thread.writing = True
+        try:
+            with self._transaction(self._place.writing) as connection:
+                yield connection
+        finally:
+            self._thread.writing = False
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

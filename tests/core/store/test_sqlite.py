@@ -70,6 +70,17 @@ def test_every_connection_is_durable_and_the_journal_suits_the_sqlite_linked(fol
         assert c.exec_driver_sql("PRAGMA busy_timeout").scalar() == 15_000
 
 
+def test_a_file_that_another_sqlite_left_in_the_other_mode_is_brought_back(folder):
+    before = use(folder)
+    other = "delete" if sqlite3.sqlite_version_info >= (3, 51, 3) else "wal"
+    connection = sqlite3.connect(folder / "state.db")
+    connection.execute(f"PRAGMA journal_mode={other}")
+    connection.close()
+    with open_store(None, folder).read() as c:
+        assert c.exec_driver_sql("PRAGMA journal_mode").scalar() != other
+    assert use(folder) == before
+
+
 def test_a_path_with_marks_of_a_url_is_taken_as_it_is(tmp_path):
     folder = tmp_path / "50% off? #1 é"
     open_store(None, folder).close()
@@ -264,6 +275,9 @@ def test_a_home_that_cannot_be_written_is_a_state_error(home_of_another):
     assert said.startswith(f"7 {home_of_another / 'state.db'} cannot be made")
 
 
+@pytest.mark.skipif(
+    sqlite3.sqlite_version_info >= (3, 51, 3), reason="in WAL mode a reader writes too"
+)
 def test_a_database_in_a_home_that_cannot_be_written_is_still_read(home_of_another):
     open_store(None, home_of_another).close()
     (home_of_another / "state.db").chmod(0o444)

@@ -83,6 +83,16 @@ def test_a_writer_waits_for_another_and_then_goes_on(new_store, write, written):
     assert written(store) == ["a", "b"]
 
 
+def test_a_write_transaction_within_another_is_refused_at_once(store, write, written):
+    with store.begin() as connection:
+        write(connection, "a")
+        with pytest.raises(RuntimeError, match="open"), store.begin():
+            pass
+    with store.begin() as connection:
+        write(connection, "b")
+    assert written(store) == ["a", "b"]
+
+
 def test_threads_share_a_store(store, write, written):
     def commit(number):
         with store.begin() as connection:
