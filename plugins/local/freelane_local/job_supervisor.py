@@ -42,6 +42,7 @@ class JobRun:
         self._log = LogWriter(folder.log)
         self._status = records.read_json(folder.status) or {}
         self._live = _LiveMetrics(folder.output / "metrics.jsonl")
+        self._held = contextlib.ExitStack()
         self._look_at = 0.0
         self._is_going_down = False
 
@@ -50,14 +51,12 @@ class JobRun:
         signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
             self._say_notes()
-            with contextlib.ExitStack() as held:
-                cards = self._cards(held)
-                python = self._python()
-                checkpoints = self._checkpoints(held)
-                env = self._environment(python, cards, checkpoints)
-                exit_ = self._run_script(python, env)
-                self._log.close()
-                self._finish(exit_, python, env, checkpoints)
+            cards = self._cards()
+            python = self._python()
+            checkpoints = self._checkpoints()
+            env = self._environment(python, cards, checkpoints)
+            exit_ = self._run_script(python, env)
+            self._finish(exit_, python, env, checkpoints)
         except _Stopped:
             self._end_stopped()
         except StateError as error:
@@ -93,7 +92,7 @@ class JobRun:
         self._status = {**self._status, "state": state, **changes, **(document or {})}
         self._folder.write_status(self._status, durable=durable)
 
-    def _cards(self, held: contextlib.ExitStack) -> list[str]:
+    def _cards(self) -> list[str]:
         want = _mapping(self._spec, "gpus")
         if not want:
             return []
@@ -101,7 +100,7 @@ class JobRun:
 
         wanted = Want(int(str(want["count"])), tuple(map(str, _list(want, "uuids"))))
         slots = Slots(Path(str(want["folder"])), wanted)
-        held.callback(slots.close)
+        self._held.callback(slots.close)
         said = False
         while (cards := slots.take()) is None:
             if self._should_stop():
@@ -134,7 +133,7 @@ class JobRun:
         except venv.BuildStopped:
             raise _Stopped from None
 
-    def _checkpoints(self, held: contextlib.ExitStack) -> Path:
+    def _checkpoints(self) -> Path:
         """The job name's own folder; a second run of the name at the same time gets another."""
         shared = Path(str(self._spec["checkpoints"]))
         records.make_folder(shared)
@@ -144,7 +143,7 @@ class JobRun:
             own.mkdir(exist_ok=True)
             self._log.say("another run of this name uses its checkpoints now; this one has its own")
             return own
-        held.callback(os.close, lock)
+        self._held.callback(os.close, lock)
         if any(shared.iterdir()):
             self._log.say("checkpoints of an earlier run of this name are in place")
         return shared
@@ -267,8 +266,8 @@ class JobRun:
                 f"the script wrote no model to FREELANE_MODEL_DIR; its files are in "
                 f"{self._folder.path}"
             )
-        self._end("SUCCEEDED", detail="; ".join(notes), artifact=artifact)
         _clear(checkpoints)
+        self._end("SUCCEEDED", detail="; ".join(notes), artifact=artifact)
 
     def _end_stopped(self, *notes: str) -> None:
         if self._is_going_down and not self._folder.stop.exists():
@@ -282,6 +281,8 @@ class JobRun:
 
     def _end(self, state: str, **changes: object) -> None:
         self._log.close()
+        # Before anybody sees the end: the next job may want the cards and the checkpoints at once.
+        self._held.close()
         self._set(state, ended=time.time(), document={"detail": "", **changes})
 
     def _why(self, exit_: Exit) -> tuple[str, str]:

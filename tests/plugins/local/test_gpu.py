@@ -82,7 +82,7 @@ def nvml(monkeypatch):
         monkeypatch.setattr(pynvml, "nvmlLib", None)
         monkeypatch.setattr(pynvml, "_nvmlGetFunctionPointer_cache", {})
 
-    yield install
+    return install
 
 
 @pytest.fixture
