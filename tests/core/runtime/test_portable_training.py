@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sklearn.datasets import load_digits
 
 from freelane.model.job import JobSpec
 from freelane.runtime import bundle
@@ -93,8 +94,6 @@ def variables(run):
 
 
 def digits_csv(count: int = 400) -> str:
-    from sklearn.datasets import load_digits
-
     data = load_digits()
     rows = zip(data.target[:count], data.data[:count], strict=True)
     return "\n".join(",".join(str(v) for v in [label, *row]) for label, row in rows)

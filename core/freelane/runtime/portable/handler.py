@@ -1,0 +1,60 @@
+"""What the server asks of a predict.py, whichever style it is written in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import codec
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A body with its content type."""
+
+    body: bytes
+    content_type: str
+
+
+class Handler(ABC):
+    """A loaded model."""
+
+    @abstractmethod
+    def predict(self, instances: list[object], parameters: dict[str, object] | None) -> object:
+        """What the model answers; an iterator streams its items."""
+
+    @abstractmethod
+    def invoke(self, body: bytes, content_type: str | None, accept: str | None) -> Reply:
+        """Answer a container route's raw body."""
+
+
+def predictions(result: object) -> object:
+    """The reply's object: `{"predictions": [...]}`, and a model's own such object as it is."""
+    if isinstance(result, dict) and "predictions" in result:
+        return result
+    value = result if isinstance(result, list) else codec.plain(result)
+    return {"predictions": value if isinstance(value, list) else [value]}
+
+
+def is_stream(result: object) -> bool:
+    """Whether the model answers item by item."""
+    return isinstance(result, Iterator)
+
+
+def write(result: object, accept: str | None, request_type: str | None) -> Reply:
+    """A list of predictions as the caller accepts them; by default as the request came."""
+    if accept is None or accept.strip() == "*/*":
+        kind = codec.media_type(request_type)
+        kind = kind if kind in {codec.JSON, codec.NDJSON, codec.CSV, codec.NPY} else codec.JSON
+    else:
+        kind = codec.accepted(accept)
+    if kind == codec.JSON:
+        return Reply(codec.write(predictions(result), kind), kind)
+    items = result.get("predictions", result) if isinstance(result, dict) else result
+    return Reply(codec.write(items, kind), kind)
+
+
+def collected(result: object) -> object:
+    """A stream's items as a list; anything else as it is."""
+    return list(result) if isinstance(result, Iterator) else result

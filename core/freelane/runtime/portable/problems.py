@@ -1,0 +1,119 @@
+"""What can go wrong with a request, each with the status that it is answered with."""
+
+from __future__ import annotations
+
+
+class Problem(Exception):
+    """The request cannot be answered; the message names no path, process or traceback."""
+
+    status = 500
+    type = "internal"
+
+    def __init__(self, message: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.headers = headers or {}
+
+
+class BadRequest(Problem):
+    """It is no HTTP/1.1, or its body is not what it says it is."""
+
+    status = 400
+    type = "bad_request"
+
+
+class Unauthenticated(Problem):
+    """The token is missing or another's."""
+
+    status = 401
+    type = "unauthenticated"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"WWW-Authenticate": "Bearer"})
+
+
+class Forbidden(Problem):
+    """The Host or the Origin is not one of ours."""
+
+    status = 403
+    type = "forbidden"
+
+
+class NotFound(Problem):
+    """There is no such route."""
+
+    status = 404
+    type = "not_found"
+
+
+class MethodNotAllowed(Problem):
+    """The route is there, for another method."""
+
+    status = 405
+    type = "method_not_allowed"
+
+    def __init__(self, allowed: str) -> None:
+        super().__init__(f"this route takes {allowed}", headers={"Allow": allowed})
+
+
+class NotAcceptable(Problem):
+    """No content type that the caller accepts can be written."""
+
+    status = 406
+    type = "not_acceptable"
+
+
+class RequestTimeout(Problem):
+    """The head or the body did not arrive in time."""
+
+    status = 408
+    type = "timeout"
+
+
+class LengthRequired(Problem):
+    """A body has to say how long it is, or be chunked."""
+
+    status = 411
+    type = "length_required"
+
+
+class TooLarge(Problem):
+    """The body is larger than an endpoint takes."""
+
+    status = 413
+    type = "too_large"
+
+
+class UnsupportedType(Problem):
+    """The body's content type cannot be read."""
+
+    status = 415
+    type = "unsupported_type"
+
+
+class Unprocessable(Problem):
+    """It is well-formed, and still no prediction request."""
+
+    status = 422
+    type = "unprocessable"
+
+
+class RateExceeded(Problem):
+    """The endpoint's own limit of requests is reached."""
+
+    status = 429
+    type = "rate_limited"
+
+
+class ModelError(Problem):
+    """The user's code raised; the message holds the error's type and text, no more."""
+
+    status = 500
+    type = "model_error"
+
+
+class Unavailable(Problem):
+    """It cannot answer now; the same request may succeed later."""
+
+    status = 503
+    type = "unavailable"

@@ -1,0 +1,167 @@
+"""What each route answers: the native one, SageMaker's, Vertex AI's, and health."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable
+
+from . import codec, handler
+from .problems import MethodNotAllowed, ModelError, NotFound, Problem, Unavailable, UnsupportedType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .handler import Handler, Reply
+    from .messages import Head
+
+MODEL_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Stream:
+    """NDJSON lines, as the model answers them."""
+
+    lines: Iterator[bytes]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One path: the method it takes, whether it needs the token, and what answers."""
+
+    method: str
+    answer: Callable[[Head, bytes], Reply | Stream]
+    open: bool = False
+
+    @property
+    def predicts(self) -> bool:
+        """Whether it has a body, and counts against the endpoint's rate."""
+        return self.method == "POST"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where the container routes lie."""
+
+    name: str
+    health: str | None = None
+    predict: str | None = None
+
+
+class Routes:
+    """All routes of one model; calls of the model are made one at a time."""
+
+    def __init__(self, model: Handler, paths: Paths) -> None:
+        self._model = model
+        self._turn = threading.Lock()
+        alive = Route("GET", _alive, open=True)
+        self._table = {
+            "/ping": alive,
+            "/healthz": alive,
+            "/invocations": Route("POST", self._invoke),
+            f"/v1/endpoints/{paths.name}/predict": Route("POST", self._predict),
+        }
+        if paths.health:
+            self._table[paths.health] = alive
+        if paths.predict:
+            self._table[paths.predict] = Route("POST", self._container_predict)
+
+    def find(self, head: Head) -> Route:
+        """The route of a request.
+
+        Raises:
+            NotFound: There is none.
+            MethodNotAllowed: There is, for another method.
+        """
+        route = self._table.get(head.path)
+        if route is None:
+            raise NotFound("there is no such route, or no endpoint of that name")
+        if head.method != route.method:
+            raise MethodNotAllowed(route.method)
+        return route
+
+    def _predict(self, head: Head, body: bytes) -> Reply | Stream:
+        _check_json(head)
+        instances, parameters = codec.read_request(body)
+        wanted = head.headers.get("accept", "")
+        if codec.media_type(wanted.split(",")[0] or None) == codec.NDJSON:
+            return Stream(self._lines(instances, parameters))
+        return self._whole(instances, parameters)
+
+    def _container_predict(self, head: Head, body: bytes) -> Reply:
+        _check_json(head)
+        return self._whole(*codec.read_request(body))
+
+    def _invoke(self, head: Head, body: bytes) -> Reply:
+        accept = head.headers.get("accept")
+        with self._own_turn():
+            return self._model.invoke(body, head.headers.get("content-type"), accept)
+
+    def _whole(self, instances: list[object], parameters: dict[str, object] | None) -> Reply:
+        with self._own_turn():
+            result = handler.collected(self._model.predict(instances, parameters))
+            return handler.write(result, codec.JSON, codec.JSON)
+
+    def _lines(
+        self, instances: list[object], parameters: dict[str, object] | None
+    ) -> Iterator[bytes]:
+        with self._own_turn():
+            result = self._model.predict(instances, parameters)
+            if isinstance(result, dict):
+                result = result.get("predictions", [result])
+            items = result if handler.is_stream(result) else codec.plain(result)
+            for item in items if hasattr(items, "__iter__") else [items]:
+                yield codec.dump({"prediction": codec.plain(item, "prediction")}) + b"\n"
+
+    def _own_turn(self) -> _Turn:
+        return _Turn(self._turn)
+
+
+class _Turn:
+    """The model's lock, waited for no longer than a caller would."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=MODEL_WAIT_S):
+            raise Unavailable("the model is busy", headers={"Retry-After": "5"})
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def problem_of(error: BaseException, request_id: str) -> Problem:
+    """The answer to whatever a request came to; the traceback goes to the log alone."""
+    if isinstance(error, Problem):
+        if error.status >= 500:  # noqa: PLR2004 - the server's side of the statuses
+            _log(error, request_id)
+        return error
+    _log(error, request_id)
+    if isinstance(error, MemoryError):
+        return Unavailable("the model ran out of memory")
+    text = " ".join(str(error).split())
+    found = ModelError(f"the model raised {type(error).__name__}" + (f": {text}" if text else ""))
+    status = getattr(error, "status_code", None)
+    if isinstance(status, int) and 400 <= status < 500:  # noqa: PLR2004 - a framework's HTTP error
+        found.status, found.message = status, str(getattr(error, "detail", text))
+    elif type(error).__name__ == "UnsupportedFormatError":  # the SageMaker toolkits'
+        return UnsupportedType(text)
+    return found
+
+
+def _log(error: BaseException, request_id: str) -> None:
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    sys.stderr.write(f"freelane: request {request_id} failed\n{''.join(lines)}")
+    sys.stderr.flush()
+
+
+def _alive(_head: Head, _body: bytes) -> Reply:
+    return handler.Reply(b"{}", codec.JSON)
+
+
+def _check_json(head: Head) -> None:
+    if codec.media_type(head.headers.get("content-type")) != codec.JSON:
+        raise UnsupportedType(f"this route takes {codec.JSON}")

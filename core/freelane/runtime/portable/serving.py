@@ -1,0 +1,200 @@
+"""Serves a model: verifies it, loads it, answers until its time is over or nobody needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import access, handlers, integrity, rates, server, stand_ins
+from .routes import Paths, Routes
+from .task import ServingTask, TaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOAD_FAILED = 3
+DEFAULT_PORT = 8080
+DRAIN_S = 8.0  # whoever stops an endpoint waits ten seconds before it kills
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the provider sets, read from the environment."""
+
+    host: str
+    port: int
+    access: access.Access
+    paths: Paths
+    expires_at: float | None
+    ready_file: Path | None
+    parent: int | None
+    model: Path
+    manifest: Path | None
+
+
+def read_settings(environ: Mapping[str, str], name: str) -> Settings:
+    """The settings, or what is wrong with them.
+
+    Raises:
+        TaskError: A variable does not hold.
+    """
+    get = environ.get
+    model = get("FREELANE_MODEL_DIR") or get("SM_MODEL_DIR") or get("AIP_STORAGE_URI")
+    if not model:
+        raise TaskError("FREELANE_MODEL_DIR is not set; the provider has to name the model")
+    port = get("FREELANE_SERVE_PORT") or get("AIP_HTTP_PORT") or get("SAGEMAKER_BIND_TO_PORT")
+    ready, manifest = get("FREELANE_SERVE_READY_FILE"), get("FREELANE_MANIFEST")
+    parent = get("FREELANE_SERVE_PARENT_FD")
+    expires = get("FREELANE_SERVE_EXPIRES_AT")
+    hosts = get("FREELANE_SERVE_ALLOWED_HOSTS")
+    try:
+        return Settings(
+            host=get("FREELANE_SERVE_HOST") or "127.0.0.1",
+            port=int(port) if port else DEFAULT_PORT,
+            access=access.Access(
+                hosts=_hosts(hosts) if hosts else access.LOOPBACK,
+                token=_token(get("FREELANE_SERVE_TOKEN_FILE")),
+            ),
+            paths=Paths(
+                name=get("FREELANE_SERVE_NAME") or name,
+                health=get("AIP_HEALTH_ROUTE"),
+                predict=get("AIP_PREDICT_ROUTE"),
+            ),
+            expires_at=float(expires) if expires else None,
+            ready_file=Path(ready) if ready else None,
+            parent=int(parent) if parent else None,
+            model=Path(model),
+            manifest=Path(manifest) if manifest else None,
+        )
+    except ValueError as error:
+        raise TaskError(f"a variable of the server is no number: {error}") from error
+
+
+def run(folder: Path, task: ServingTask, environ: Mapping[str, str]) -> int:
+    """Serve to the end; answers the exit code, 3 where the model could not be loaded."""
+    settings = read_settings(environ, task.name)
+    stop = threading.Event()
+    # A load that lasts is ended at once: nothing is being answered yet.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    watch = _Watch(settings, stop)
+    watch.start()
+    try:
+        listening = _prepare(folder, task, settings)
+    except (integrity.IntegrityError, handlers.HandlerError, TaskError) as error:
+        return _failed(settings, str(error))
+    except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
+        traceback.print_exc()
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(settings, f"the model could not be loaded: {text}")
+    watch.loaded = True
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    threading.Thread(target=listening.serve_forever, args=(0.2,), daemon=True).start()
+    _write_ready(settings, {"port": listening.server_address[1], "pid": os.getpid()})
+    while not stop.wait(1.0):
+        pass
+    listening.drain(DRAIN_S)
+    return 0
+
+
+def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Server:
+    if settings.manifest is not None:
+        integrity.verify(settings.model, settings.manifest)
+    code = folder / "code"
+    # A user's prints go to the log line by line, like the rest of it.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.path += stand_ins.missing()
+    os.environ.update(_variables(settings.model, task))
+    os.chdir(code)
+    model = handlers.load(code, task.script, settings.model.resolve())
+    try:
+        return server.Server(
+            (settings.host, settings.port),
+            Routes(model, settings.paths),
+            settings.access,
+            rates.Rates({float(window): limit for window, limit in task.rate.items()}),
+            server.Limits(),
+        )
+    except OSError as error:
+        raise TaskError(
+            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}"
+        ) from error
+
+
+def _variables(model: Path, task: ServingTask) -> dict[str, str]:
+    """What serving code of each kind expects to find."""
+    path = str(model.resolve())
+    derived = {"SM_MODEL_DIR": path, "AIP_STORAGE_URI": path, "FREELANE_MODEL_DIR": path}
+    kept = {k: v for k, v in task.env.items() if not k.startswith("FREELANE_")}
+    return {**derived, **kept}
+
+
+class _Watch(threading.Thread):
+    """Ends the endpoint when its time is over or the process that wanted it is gone."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        super().__init__(daemon=True)
+        self._expires_at = settings.expires_at
+        self._parent = settings.parent
+        self._stop_serving = stop
+        self.loaded = False
+
+    def run(self) -> None:
+        while not self._over():
+            pass
+        if self.loaded:
+            self._stop_serving.set()
+        else:  # the user's code may load for as long as it likes
+            os._exit(0)
+
+    def _over(self) -> bool:
+        left = 1.0 if self._expires_at is None else self._expires_at - time.time()
+        if left <= 0:
+            return True
+        if self._parent is None:
+            time.sleep(min(left, 1.0))
+            return False
+        try:
+            readable, _, _ = select.select([self._parent], [], [], min(left, 1.0))
+            return bool(readable) and os.read(self._parent, 1) == b""
+        except (OSError, ValueError):
+            return True
+
+
+def _hosts(text: str) -> frozenset[str]:
+    return frozenset(host.strip().lower() for host in text.split(",") if host.strip())
+
+
+def _token(file: str | None) -> str | None:
+    if not file:
+        return None
+    try:
+        token = Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TaskError(f"the token file cannot be read: {error}") from error
+    if len(token) < access.SHORTEST_TOKEN:
+        raise TaskError(f"the token has to have {access.SHORTEST_TOKEN} characters or more")
+    return token
+
+
+def _failed(settings: Settings, reason: str) -> int:
+    sys.stderr.write(f"freelane: {reason}\n")
+    _write_ready(settings, {"error": reason})
+    return LOAD_FAILED
+
+
+def _write_ready(settings: Settings, document: Mapping[str, object]) -> None:
+    if settings.ready_file is None:
+        return
+    partial = settings.ready_file.with_name(f".{settings.ready_file.name}.{os.getpid()}")
+    partial.write_text(json.dumps(document), "utf-8")
+    partial.replace(settings.ready_file)
