@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from freelane.errors import StateError
 from freelane.model.endpoint import EndpointStatus
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
@@ -148,6 +149,13 @@ def look(folder: EndpointFolder) -> EndpointStatus:
     Raises:
         StateError: A record cannot be read, or is damaged.
     """
+    try:
+        return _look(folder)
+    except ValueError as error:
+        raise StateError(f"{folder.path} is damaged: {error}; it was left as it is") from error
+
+
+def _look(folder: EndpointFolder) -> EndpointStatus:
     spec = records.read_json(folder.spec)
     document = records.read_json(folder.status)
     if spec is None or document is None:

@@ -72,7 +72,6 @@ class LocalDeployer:
     ) -> EndpointHandle:
         deadline.check("deploying")
         folder = folder_of(self._root, operation.resource)
-        self._check_secrets(spec)
         while True:
             if not folder.spec.exists():
                 self._make(folder, spec, operation)
@@ -84,7 +83,7 @@ class LocalDeployer:
                     operation="deploy",
                 )
             try:
-                if self._start(folder):
+                if self._start(folder, spec):
                     return EndpointHandle(spec.name, folder.path.name)
             except FileNotFoundError:
                 pass  # `find` took the folder for abandoned, just before it was started
@@ -224,13 +223,14 @@ class LocalDeployer:
 
         records.claim(folder.path, prepare)
 
-    def _start(self, folder: EndpointFolder) -> bool:
+    def _start(self, folder: EndpointFolder, spec: EndpointSpec) -> bool:
         """Spawn the supervisor unless that was done; False if the folder is not there any more."""
         with records.lock(folder.start_lock):
             if not folder.spec.exists():
                 return False
             if look(folder).state.final or _was_started(folder):
                 return True
+            self._check_secrets(spec)
             argv = [sys.executable, "-P", "-m", "freelane_local.endpoint_supervisor"]
             with records.storage(folder.path):
                 process = supervise.spawn_detached(
@@ -249,6 +249,7 @@ class LocalDeployer:
                 capability=Capability.DEPLOY,
                 provider=self._provider,
             )
+        self._check_secrets(spec)
         artifact = Path(spec.artifact.uri)
         if not ((artifact / "manifest.json").is_file() and (artifact / "model").is_dir()):
             raise ResourceNotFound(

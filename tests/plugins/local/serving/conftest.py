@@ -46,6 +46,7 @@ MODEL = """
         if instances == ["raise"]:
             raise ValueError("no such row")
         if instances == ["hang"]:
+            print("hanging now")
             time.sleep(60)
         if instances == ["eat"]:
             open("died", "w").close()
@@ -148,6 +149,9 @@ class Cloud:
 
     def record(self, handle, name):
         return json.loads((self.folder(handle) / name).read_text())
+
+    def printed(self, handle):
+        return "".join(path.read_text() for path in sorted((self.folder(handle) / "log").iterdir()))
 
     def supervisor(self, handle):
         return ProcessId.from_json(self.record(handle, "supervisor.json"))

@@ -46,6 +46,13 @@ def test_an_endpoint_answers_and_a_delete_leaves_no_process(cloud, wait_until):
     cloud.delete(handle)
 
 
+def test_an_endpoint_that_is_there_is_answered_without_the_secrets_that_made_it(cloud_with):
+    cloud = cloud_with(environ={"HF_TOKEN": "canary"})
+    operation, spec = cloud.operation(), cloud.spec(secrets=("HF_TOKEN",))
+    handle = cloud.deploy(spec, operation)
+    assert cloud_with().deploy(spec, operation) == handle
+
+
 def test_deploying_one_operation_again_answers_the_same_endpoint(cloud):
     operation, spec = cloud.operation(), cloud.spec()
     first = cloud.deploy(spec, operation)
@@ -162,7 +169,7 @@ def test_a_delete_ends_a_request_that_hangs(cloud, wait_until):
 
     thread = threading.Thread(target=hang)
     thread.start()
-    time.sleep(0.2)
+    wait_until(lambda: "hanging now" in cloud.printed(handle))
     begun = time.monotonic()
     cloud.delete(handle)
     assert time.monotonic() - begun < 9

@@ -132,10 +132,13 @@ def test_a_supervisor_that_is_told_to_end_by_the_machine_leaves_an_interrupted_e
     wait_until(lambda: not cloud.processes())
 
 
-@pytest.mark.parametrize("name", ["spec.json", "status.json", "supervisor.json"])
-def test_an_endpoint_with_a_damaged_record_is_listed_and_can_be_removed(cloud, name, wait_until):
+@pytest.mark.parametrize("text", ["{", '{"state": "WELL"}'])
+@pytest.mark.parametrize("name", ["status.json", "supervisor.json"])
+def test_an_endpoint_with_a_damaged_record_is_listed_and_can_be_removed(
+    cloud, name, text, wait_until
+):
     handle = cloud.ready()
-    (cloud.folder(handle) / name).write_text("{")
+    (cloud.folder(handle) / name).write_text(text)
     with pytest.raises(StateError, match="damaged"):
         cloud.status(handle)
     (listed,) = cloud.deployer.resources(deadline=cloud.deadline())
