@@ -19,10 +19,11 @@ from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
 from freelane_local import records
 from freelane_local.job_folder import JobFolder
-from freelane_local.logs import LogWriter, tail
+from freelane_local.logs import LogWriter, text_of
 
 _LIVE_S = 0.5
 _REASON_LINES = 8
+_RECENT_BYTES = 16 * 2**10
 _CLEANED = ("FREELANE_", "SM_", "AIP_")
 _MEMORY_WORDS = ("MemoryError", "OutOfMemoryError", "CUDA out of memory", "Cannot allocate memory")
 _DISK_WORDS = ("No space left on device", "Disk quota exceeded")
@@ -43,6 +44,7 @@ class JobRun:
         self._status = records.read_json(folder.status) or {}
         self._live = _LiveMetrics(folder.output / "metrics.jsonl")
         self._held = contextlib.ExitStack()
+        self._recent = bytearray()  # a full disk may have kept it out of the log
         self._look_at = 0.0
         self._is_going_down = False
 
@@ -196,10 +198,15 @@ class JobRun:
                 memory_bytes=None if memory is None else int(memory),
                 grace_s=_number(limits, "grace_s") or 0.0,
             ),
-            on_output=self._log.write,
+            on_output=self._print,
             should_stop=self._look,
             on_start=self._started,
         )
+
+    def _print(self, chunk: bytes) -> None:
+        self._log.write(chunk)
+        self._recent += chunk[-_RECENT_BYTES:]
+        del self._recent[:-_RECENT_BYTES]
 
     def _started(self, process: ProcessId) -> None:
         records.write_json(self._folder.process, process.to_json(), durable=False)
@@ -301,19 +308,18 @@ class JobRun:
         cause = "user_code"
         if any(word in said for word in _MEMORY_WORDS):
             cause = "out_of_memory"
-        elif any(word in said for word in _DISK_WORDS):
+        elif self._log.lost_bytes or any(word in said for word in _DISK_WORDS):
             cause = "storage"
         return (f"{how}: {said}" if said else how), cause
 
     def _last_words(self) -> str:
-        """What portable kept of stderr, else the end of the log."""
+        """What portable kept of stderr, else the end of what was printed."""
         with contextlib.suppress(OSError):
             text = (self._folder.output / "failure").read_text("utf-8", errors="replace").strip()
             if text:
                 return text[-2000:]
-        with contextlib.suppress(OSError):
-            return "\n".join(tail(self._folder.log, _REASON_LINES))[-2000:]
-        return ""
+        lines = [text_of(line) for line in bytes(self._recent).splitlines() if line.strip()]
+        return "\n".join(lines[-_REASON_LINES:])[-2000:]
 
 
 class _LiveMetrics:

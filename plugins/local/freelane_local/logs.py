@@ -99,25 +99,12 @@ def read(folder: Path, *, after: int, final: bool) -> tuple[list[str], int, bool
             if not (final and is_last) and rest < _LONGEST_LINE_BYTES:
                 break
             end = min(len(content), position + _LONGEST_LINE_BYTES)
-            lines.append(_text(content[position:end]))
+            lines.append(text_of(content[position:end]))
             position = end
         else:
-            lines.append(_text(content[position:end]))
+            lines.append(text_of(content[position:end]))
             position = end + 1
     return lines, after + position, final and is_last and position == len(content)
-
-
-def tail(folder: Path, lines: int) -> list[str]:
-    """The last lines that are not empty."""
-    segments = _segments(folder)
-    content = b""
-    for segment in reversed(segments[-2:]):
-        with segment.open("rb") as file:
-            file.seek(max(0, segment.stat().st_size - _LONGEST_LINE_BYTES))
-            content = file.read() + content
-        if content.count(b"\n") > lines:
-            break
-    return [_text(line) for line in content.splitlines() if line.strip()][-lines:]
 
 
 def _bytes_from(folder: Path, offset: int) -> Iterator[bytes]:
@@ -151,7 +138,7 @@ def _segments(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.log"))
 
 
-def _text(line: bytes) -> str:
+def text_of(line: bytes) -> str:
     """A line as it would stand on a terminal: what a progress bar overwrote is gone."""
     text = line.decode(errors="replace").rstrip("\r")
     return text.rpartition("\r")[2]

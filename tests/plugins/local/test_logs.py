@@ -91,8 +91,3 @@ def test_output_that_cannot_be_written_is_counted_and_the_run_goes_on(folder):
     writer.write(b"12345\n")
     assert writer.lost_bytes == 6
     writer.close()
-
-
-def test_tail_gives_the_last_lines_that_say_something(folder, small):
-    small.write(b"one\ntwo\n\nthree\n\n")
-    assert logs.tail(folder, 2) == ["two", "three"]
