@@ -200,8 +200,7 @@ def test_a_sagemaker_script_serves_real_digits_on_both_routes(serve, digits_mode
     assert json.loads(body)["predictions"] == expected
 
 
-@pytest.mark.parametrize("kind", ["application/json", "text/csv", "application/x-npy"])
-def test_a_model_fn_alone_gets_the_containers_defaults(serve, digits_model, kind):
+def test_a_model_fn_alone_gets_the_containers_defaults_for_every_type(serve, digits_model):
     content, rows, expected = digits_model
     served = serve(
         "import joblib, os\ndef model_fn(d): return joblib.load(os.path.join(d, 'model.joblib'))\n",
@@ -209,21 +208,17 @@ def test_a_model_fn_alone_gets_the_containers_defaults(serve, digits_model, kind
     )
     buffer = io.BytesIO()
     np.save(buffer, np.array(rows))
-    body = {
+    answers = {}
+    for kind, body in {
         "application/json": json.dumps(rows).encode(),
         "text/csv": "\n".join(",".join(map(str, row)) for row in rows).encode(),
         "application/x-npy": buffer.getvalue(),
-    }[kind]
-    status, headers, answer = served.invoke(body, Content_Type=kind, Accept=kind)
-    assert (status, headers["Content-Type"]) == (200, kind)
-    got = {
-        "application/json": lambda: (
-            json.loads(answer)["predictions"] if answer[:1] == b"{" else json.loads(answer)
-        ),
-        "text/csv": lambda: [int(line) for line in answer.decode().split()],
-        "application/x-npy": lambda: np.load(io.BytesIO(answer)).tolist(),
-    }[kind]()
-    assert got == expected
+    }.items():
+        status, headers, answers[kind] = served.invoke(body, Content_Type=kind, Accept=kind)
+        assert (status, headers["Content-Type"]) == (200, kind)
+    assert json.loads(answers["application/json"]) == expected
+    assert [int(line) for line in answers["text/csv"].split()] == expected
+    assert np.load(io.BytesIO(answers["application/x-npy"])).tolist() == expected
     assert served.predict({"instances": rows})[1]["predictions"] == expected
 
 
@@ -613,6 +608,23 @@ def test_user_code_that_raises_is_500_without_traceback_path_or_pid(serve):
     log = served.log.read_text()
     assert answer["error"]["request_id"] in log
     assert "Traceback" in log
+
+
+def test_a_path_in_what_user_code_raises_stays_in_the_log(serve):
+    served = serve("def load(d): pass\ndef predict(m, rows): open('/var/secret/weights.bin')\n")
+    message = served.predict({"instances": [1]})[1]["error"]["message"]
+    assert message.startswith("the model raised FileNotFoundError: ")
+    assert "secret" not in message
+    assert "/var/secret/weights.bin" in served.log.read_text()
+
+
+def test_a_frameworks_own_http_error_keeps_its_status(serve):
+    served = serve(
+        "class HTTPException(Exception):\n    status_code = 422\n    detail = 'too wide'\n"
+        "def load(d): pass\ndef predict(m, rows): raise HTTPException\n"
+    )
+    status, answer = served.predict({"instances": [1]})
+    assert (status, answer["error"]["message"]) == (422, "too wide")
 
 
 def test_sys_exit_in_user_code_ends_a_request_and_not_the_server(serve):

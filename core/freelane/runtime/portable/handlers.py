@@ -70,10 +70,10 @@ def find(module: ModuleType, script: str, model_dir: Path) -> Handler:
     has = {
         name for name in ("load", "predict", *FUNCTIONS) if callable(getattr(module, name, None))
     }
+    if "model_fn" in has:  # such a script may well have a load and a predict of its own
+        return SageMakerHandler(module, model_dir)
     if {"load", "predict"} <= has:
         return NativeHandler(module, model_dir)
-    if "model_fn" in has:
-        return SageMakerHandler(module, model_dir)
     classes = _predictors(module)
     if len(classes) == 1:
         return PredictorHandler(classes[0], model_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import traceback
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .messages import Head
 
 MODEL_WAIT_S = 60.0
+LONGEST_TEXT = 500
+_PATH = re.compile(r"(?<![\w.])/(?:[\w.@+-]+/)+[\w.@+-]*")
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,14 @@ def problem_of(error: BaseException, request_id: str) -> Problem:
     _log(error, request_id)
     if isinstance(error, MemoryError):
         return Unavailable("the model ran out of memory")
-    text = " ".join(str(error).split())
+    text = _PATH.sub("<path>", " ".join(str(error).split()))[:LONGEST_TEXT]
     found = ModelError(f"the model raised {type(error).__name__}" + (f": {text}" if text else ""))
     status = getattr(error, "status_code", None)
     if isinstance(status, int) and 400 <= status < 500:  # noqa: PLR2004 - a framework's HTTP error
-        found.status, found.message = status, str(getattr(error, "detail", text))
+        found.status, found.message = (
+            status,
+            _PATH.sub("<path>", str(getattr(error, "detail", text))),
+        )
     elif type(error).__name__ == "UnsupportedFormatError":  # the SageMaker toolkits'
         return UnsupportedType(text)
     return found

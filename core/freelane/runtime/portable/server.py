@@ -183,17 +183,21 @@ class _Caller(socketserver.BaseRequestHandler):
         self, connection: Connection, answer: Stream, request_id: str, *, close: bool
     ) -> bool:
         lines = answer.lines
-        first = next(lines, None)  # what fails before the first line still gets its status
         headers = {"Content-Type": codec.NDJSON, "x-request-id": request_id}
-        connection.send(messages.reply(200, headers, None, close=close))
+        begun = False
         try:
-            if first is not None:
-                connection.send(messages.chunk(first))
             for line in lines:
+                if not begun:  # what fails before the first line still gets its status
+                    connection.send(messages.reply(200, headers, None, close=close))
+                    begun = True
                 connection.send(messages.chunk(line))
+            if not begun:
+                connection.send(messages.reply(200, headers, None, close=close))
         except ConnectionEnded:
             raise
-        except BaseException as error:  # noqa: BLE001 - the status is sent: the last line tells
+        except BaseException as error:
+            if not begun:
+                raise
             problem = problem_of(error, request_id)
             connection.send(messages.chunk(_problem_body(problem, request_id) + b"\n"))
         finally:

@@ -70,10 +70,10 @@ def read_settings(environ: Mapping[str, str], name: str) -> Settings:
                 predict=get("AIP_PREDICT_ROUTE"),
             ),
             expires_at=float(expires) if expires else None,
-            ready_file=Path(ready) if ready else None,
+            ready_file=Path(ready).absolute() if ready else None,
             parent=int(parent) if parent else None,
-            model=Path(model),
-            manifest=Path(manifest) if manifest else None,
+            model=Path(model).resolve(),  # the user's code runs in another folder
+            manifest=Path(manifest).absolute() if manifest else None,
         )
     except ValueError as error:
         raise TaskError(f"a variable of the server is no number: {error}") from error
@@ -115,7 +115,7 @@ def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Serv
     sys.path += stand_ins.missing()
     os.environ.update(_variables(settings.model, task))
     os.chdir(code)
-    model = handlers.load(code, task.script, settings.model.resolve())
+    model = handlers.load(code, task.script, settings.model)
     try:
         return server.Server(
             (settings.host, settings.port),
@@ -132,7 +132,7 @@ def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Serv
 
 def _variables(model: Path, task: ServingTask) -> dict[str, str]:
     """What serving code of each kind expects to find."""
-    path = str(model.resolve())
+    path = str(model)
     derived = {"SM_MODEL_DIR": path, "AIP_STORAGE_URI": path, "FREELANE_MODEL_DIR": path}
     kept = {k: v for k, v in task.env.items() if not k.startswith("FREELANE_")}
     return {**derived, **kept}

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +66,7 @@ def _place(folder: Path, task: TrainingTask, environ: Mapping[str, str]) -> name
     def folder_of(variable: str) -> Path:
         if not environ.get(variable):
             raise TaskError(f"{variable} is not set; the provider has to name that folder")
-        return Path(environ[variable])
+        return Path(environ[variable]).absolute()  # the script runs in another folder
 
     channels = {channel: folder_of(variable) for channel, variable in task.channels.items()}
     for channel, path in channels.items():
@@ -94,6 +93,8 @@ def _configuration_folder(folder: Path) -> Path:
         (path / "config").mkdir(parents=True, exist_ok=True)
         (path / "data").mkdir(exist_ok=True)
     except OSError:  # a bucket that is mounted read-only
+        import tempfile
+
         path = Path(tempfile.mkdtemp(prefix="freelane-input-"))
         (path / "config").mkdir()
         (path / "data").mkdir()
