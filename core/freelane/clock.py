@@ -52,7 +52,8 @@ class TestClock:
 
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
-            self.advance(timedelta(seconds=seconds))
+            self._now += timedelta(seconds=seconds)
+            self._monotonic += seconds  # not through a timedelta: less than 1 us would be no step
 
     def advance(self, by: timedelta) -> None:
         """Move both the wall clock and the monotonic one."""
