@@ -3,7 +3,6 @@
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +18,7 @@ from freelane.config.redact import redacted
 from freelane.config.schema import ProjectConfig
 from freelane.errors import ConfigError
 from freelane.model.operation import Verb
-from freelane.model.resources import format_duration, format_size
+from freelane.model.resources import format_size
 
 __all__ = ["Config", "Layer", "Origin", "ProviderTable", "default_user_file", "load"]
 
@@ -290,8 +289,6 @@ def _defaults(
             rows += [((*path, part.name), getattr(value, part.name)) for part in fields(value)]
         elif name == "max_upload":
             rows.append((path, format_size(value)))
-        elif isinstance(value, timedelta):
-            rows.append((path, format_duration(value)))
         elif isinstance(value, str) and value:
             rows.append((path, str(value)))
     return rows

@@ -38,7 +38,10 @@ from freelane.model.resources import ANY_RESOURCES, NO_ACCELERATOR, Resources
 class Table(BaseModel):
     """A table whose keys are all known; an error never repeats a value by itself."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    # Deferred: the whole is built once, on the first load, and no part of it for itself.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True
+    )
 
 
 class ResourcesTable(Table):
@@ -176,7 +179,7 @@ class ProjectConfig(Table):
     """Never from a project file."""
     train: TrainConfig | None = None
     deploy: DeployConfig | None = None
-    guard: GuardConfig = GuardConfig()
+    guard: GuardConfig = Field(default_factory=GuardConfig)
     providers: Mapping[ProviderName, Mapping[str, object]] = Field(default_factory=dict, repr=False)
     """Raw tables; a plugin's own class reads its one."""
 
