@@ -1,6 +1,5 @@
 """`demo`: the main job, for real."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -43,7 +42,7 @@ def test_the_demo_is_right_and_leaves_nothing(freelane, temporary, home):
     assert demo["total"] == 450
     assert 0 < demo["latency_ms"]["p50"] <= demo["latency_ms"]["p95"]
     assert demo["endpoint"]["state"] == "READY"
-    assert os.listdir(temporary) == []
+    assert not any(temporary.iterdir())
     assert processes_of(home) == []
 
 
@@ -62,7 +61,7 @@ def test_ctrl_c_in_the_demo_leaves_nothing(freelane, temporary, home):
     assert seen
     assert demo.returncode == 130, err
     assert err == "error: interrupted\n"
-    assert os.listdir(temporary) == []
+    assert not any(temporary.iterdir())
     assert processes_of(home) == []
 
 
@@ -71,7 +70,7 @@ def test_the_project_is_kept_where_asked_and_overwrites_nothing(freelane):
     Path("kept/mine").write_text("")
     ran = freelane("demo", "--keep", "kept")
     assert ran.code == 2
-    assert os.listdir("kept") == ["mine"]
+    assert [file.name for file in Path("kept").iterdir()] == ["mine"]
 
 
 def test_a_missing_scikit_learn_names_the_extra(freelane, monkeypatch):

@@ -1,8 +1,7 @@
 """`init` and the files it writes."""
 
 import json
-import subprocess
-import sys
+import runpy
 import tomllib
 from pathlib import Path
 
@@ -104,7 +103,7 @@ def test_an_unknown_framework_has_no_predict_file():
 def test_the_data_keeps_a_quarter_apart():
     for name, text in project_files("digits").items():
         Path(name).write_text(text)
-    subprocess.run([sys.executable, "make_data.py"], check=True, capture_output=True, timeout=60)
+    runpy.run_path("make_data.py", run_name="__main__")
     train = Path("data/digits.csv").read_text().splitlines()
     rows = json.loads(Path("rows.json").read_text())
     labels = json.loads(Path("labels.json").read_text())

@@ -1,9 +1,27 @@
 """`deploy`, `endpoints`, `predict`, `delete`, `import`, `cleanup`, `down`."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+
+SLOW = """\
+import os, time
+def load(model_dir):
+    while not os.path.exists(GO): time.sleep(0.02)
+def predict(model, instances): return instances
+"""
+
+
+@pytest.fixture
+def trained(project, freelane):
+    """The project with a model; brought in, which is faster than training."""
+    bring(freelane, 2)
+    return project
 
 
 @pytest.fixture
@@ -13,12 +31,19 @@ def served(trained, freelane):
     return trained
 
 
+def bring(freelane, factor):
+    Path("model.txt").write_text(str(factor))
+    ran = freelane("import", "model.txt", "--framework", "sklearn", "--yes", "--quiet")
+    assert ran.code == 0, ran.err
+
+
 def rows(value):
     Path("rows.json").write_text(json.dumps(value))
     return "rows.json"
 
 
-def test_the_model_answers_over_http_until_it_is_deleted(trained, freelane):
+def test_the_model_answers_over_http_until_it_is_deleted(project, freelane):
+    assert freelane("train", "--quiet").code == 0
     deployed = freelane("deploy", "--name", "mine", "--ttl", "30m", "--yes", "--json")
     endpoint = deployed.document["endpoint"]
     assert (deployed.code, endpoint["state"]) == (0, "READY")
@@ -62,7 +87,7 @@ def test_the_same_model_again_is_the_same_endpoint(served, freelane):
 
 
 def test_another_model_under_the_same_name_exits_6(served, freelane):
-    assert freelane("train", "-p", "factor=9", "--quiet").code == 0
+    bring(freelane, 9)
     ran = freelane("deploy")
     assert ran.code == 6
     assert "hint: freelane delete local/tiny" in ran.err
@@ -82,12 +107,12 @@ def test_a_project_without_a_model_says_to_train(project, freelane):
     assert "hint: freelane train" in ran.err
 
 
-def test_a_model_named_twice_is_refused(trained, freelane):
+def test_a_model_named_twice_is_refused(project, freelane):
     assert freelane("deploy", "tiny", "--artifact", "tiny").code == 2
 
 
 @pytest.mark.parametrize("ttl", ["forever", "-1m"])
-def test_a_ttl_that_is_no_time_is_refused(trained, freelane, ttl):
+def test_a_ttl_that_is_no_time_is_refused(project, freelane, ttl):
     assert freelane("deploy", f"--ttl={ttl}").code == 2
 
 
@@ -172,3 +197,37 @@ def test_down_ends_what_lives(served, freelane):
     ended = freelane("down", "--all", "--json").document["resources"]
     assert [(row["kind"], row["action"]) for row in ended] == [("endpoint", "deleted")]
     assert freelane("endpoints", "--json").document["endpoints"] == []
+
+
+def wait_for(look, seconds=30):
+    """What `look` sees once it sees something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        seen = look()
+        if seen:
+            return seen
+        time.sleep(0.05)
+    raise TimeoutError
+
+
+def test_ctrl_c_leaves_the_endpoint_to_come_up(trained, freelane, tmp_path):
+    go = tmp_path / "go"
+    Path("predict.py").write_text(SLOW.replace("GO", repr(str(go))))
+
+    def states(*wanted):
+        rows = freelane("endpoints", "--json").document["endpoints"]
+        return [row for row in rows if row["state"] in wanted and row["detail"]]
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "freelane", "deploy"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as deploy:
+        wait_for(lambda: states("CREATING"))
+        deploy.send_signal(signal.SIGINT)
+        out, err = deploy.communicate(timeout=30)
+    assert (deploy.returncode, "CREATING" in out) == (0, True), err
+    assert err.startswith("detached; local/tiny comes up: freelane endpoints")
+    go.touch()
+    wait_for(lambda: freelane("endpoints", "--json").document["endpoints"][0]["state"] == "READY")

@@ -128,3 +128,19 @@ def test_doctor_looks_at_one_provider_alone(project, freelane):
 @pytest.mark.parametrize("verb", ["providers", "plugins", "doctor", "jobs", "endpoints"])
 def test_what_only_looks_works_outside_a_project(freelane, verb):
     assert freelane(verb, "--json").code == 0
+
+
+def test_names_are_completed(project, freelane, command):
+    assert freelane("train", "--quiet").code == 0
+    line = {"_FREELANE_COMPLETE": "bash_complete"}
+    use = command(env=line | {"COMP_WORDS": "freelane use l", "COMP_CWORD": "2"})
+    assert use.out == "plain,local\n"
+    logs = command(env=line | {"COMP_WORDS": "freelane logs ti", "COMP_CWORD": "2"})
+    assert logs.out.startswith("plain,tiny-")
+
+
+def test_a_broken_project_completes_to_nothing(command):
+    Path("freelane.toml").write_text("= broken")
+    line = {"_FREELANE_COMPLETE": "bash_complete", "COMP_WORDS": "freelane use ", "COMP_CWORD": "2"}
+    ran = command(env=line)
+    assert (ran.code, ran.out.strip(), ran.err) == (0, "", "")
