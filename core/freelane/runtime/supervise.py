@@ -20,6 +20,7 @@ _LOOK_S = 0.1  # how often exit, stop and time are looked at while nothing is pr
 _CHUNK_BYTES = 256 * 1024
 _WATCH_CAPPED_S = 0.1
 _WATCH_FREE_S = 1.0
+_SEARCH_S = 0.5  # new processes are looked for no more often
 _LEFTOVER_GRACE_S = 2.0
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -295,6 +296,7 @@ class _Tree:
     def __init__(self, leader: int) -> None:
         self._leader = leader
         self._seen: set[ProcessId] = set()
+        self._search_at = 0.0
 
     def members(self) -> list[ProcessId]:
         """Those that still run."""
@@ -306,11 +308,15 @@ class _Tree:
         return list(self._seen)
 
     def rss_bytes(self) -> int:
-        """Resident memory of them all; what they share counts once each."""
+        """Resident memory of them all; what they share counts in each."""
         import psutil  # noqa: PLC0415 - the user's process runs already
 
+        now = time.monotonic()
+        if now >= self._search_at:  # reading the whole process table costs a thousand times more
+            self._search_at = now + _SEARCH_S
+            self.members()
         total = 0
-        for process in self.members():
+        for process in self._seen:
             with contextlib.suppress(psutil.Error):
                 total += psutil.Process(process.pid).memory_info().rss
         return total

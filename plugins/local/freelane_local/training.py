@@ -12,7 +12,13 @@ from pathlib import Path
 import platformdirs
 
 from freelane.contract.provider import ProviderContext
-from freelane.errors import ConfigError, InvalidRequest, ResourceConflict, ResourceNotFound
+from freelane.errors import (
+    ConfigError,
+    InvalidRequest,
+    ResourceConflict,
+    ResourceNotFound,
+    StateError,
+)
 from freelane.model.artifact import ArtifactHandle
 from freelane.model.job import FailureCause, JobHandle, JobSpec, JobStatus, LogPage
 from freelane.model.lifecycle import JobState
@@ -107,10 +113,16 @@ class LocalTrainer:
         for path in records.folders(self._jobs):
             deadline.check("listing the jobs")
             folder = JobFolder(path)
-            spec = records.read_json(folder.spec)
+            try:
+                spec = records.read_json(folder.spec)
+            except StateError:
+                spec = None  # whose it is cannot be told
             if spec is None:
                 continue
-            status = self._settled(folder)
+            try:
+                status = self._settled(folder)
+            except StateError:
+                status = {"state": JobState.UNRECOGNISED}  # one damaged record hides no other job
             yield Resource(
                 kind=ResourceKind.JOB,
                 name=path.name,
@@ -128,7 +140,13 @@ class LocalTrainer:
             DeadlineExceeded: It has not ended in time.
         """
         folder = self._folder(handle)
-        if not is_final(self._settled(folder)):
+        try:
+            final = is_final(self._settled(folder))
+        except StateError:  # its records are damaged: only its processes can be asked
+            supervise.end_processes(list(_supervisors_of(folder)), grace_s=1.0)
+            supervise.end_processes(list(_processes_of(folder)), grace_s=1.0)
+            final = True
+        if not final:
             self.stop(handle, deadline=deadline)
             poll(
                 lambda: is_final(self._settled(folder)),
@@ -348,7 +366,6 @@ def _prepare(folder: JobFolder, spec: JobSpec, document: records.Document) -> No
             "env": dict(written.env),
             "inputs": dict(written.inputs),
         },
-        durable=False,
     )
     note = "; ".join(map(str, document["notes"])) if isinstance(document["notes"], list) else ""
     pending = {"state": "PENDING", "detail": note or "starting", "created": document["created"]}
@@ -371,6 +388,19 @@ def _processes_of(folder: JobFolder) -> Iterator[ProcessId]:
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.environ().get("FREELANE_OUTPUT_DIR") == str(folder.output):
+                found = ProcessId.of(process.pid)
+                if found is not None:
+                    yield found
+
+
+def _supervisors_of(folder: JobFolder) -> Iterator[ProcessId]:
+    """Processes that were started to supervise the folder, whatever its records say."""
+    import psutil  # noqa: PLC0415 - only where a record is damaged
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            words = process.cmdline()
+            if "freelane_local.job_supervisor" in words and words[-1] == str(folder.path):
                 found = ProcessId.of(process.pid)
                 if found is not None:
                     yield found

@@ -60,6 +60,16 @@ def test_removing_what_has_ended_deletes_it_and_twice_is_no_error(inventory, lan
     assert not list((lane.root / "artifacts").iterdir())
 
 
+def test_a_job_with_a_damaged_record_is_listed_and_can_be_removed(inventory, lane):
+    handle = lane.submit("import time; time.sleep(60)")
+    lane.wait(handle, lambda status: status.state == "RUNNING")
+    (lane.folder(handle) / "status.json").write_text("{")
+    [job] = listed(inventory, lane)
+    assert job.state == "UNRECOGNISED"
+    inventory.remove(job, deadline=lane.deadline())
+    assert listed(inventory, lane) == []
+
+
 def test_what_a_killed_submission_left_is_listed_and_removed(inventory, lane, monkeypatch):
     spec = lane.spec("pass")
     pid = os.fork()

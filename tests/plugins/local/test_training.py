@@ -260,6 +260,33 @@ def test_a_killed_supervisor_is_an_interruption_that_leaves_no_process(lane, wai
     assert lane.status(handle) == status
 
 
+def test_what_a_killed_supervisor_had_not_recorded_is_found_and_ended(lane, wait_until):
+    handle = lane.submit(
+        """
+        import os, subprocess, sys, time
+        p = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"],
+                             start_new_session=True)
+        open(os.environ["FREELANE_OUTPUT_DIR"] + "/pid", "w").write(str(p.pid))
+        time.sleep(60)
+        """
+    )
+    pid = pid_in(lane.folder(handle) / "output" / "pid", wait_until)
+    lane.kill_supervisor(handle)
+    (lane.folder(handle) / "process.json").unlink()
+    assert lane.status(handle).cause is FailureCause.INTERRUPTED
+    assert gone(pid)
+
+
+def test_a_supervisor_told_to_end_by_the_machine_ends_its_job_as_interrupted(lane):
+    handle = lane.submit("import time; time.sleep(60)")
+    lane.wait(handle, lambda status: status.state is JobState.RUNNING)
+    document = json.loads((lane.folder(handle) / "supervisor.json").read_text())
+    os.kill(document["pid"], 15)
+    status = lane.wait(handle)
+    assert (status.state, status.cause) == (JobState.FAILED, FailureCause.INTERRUPTED)
+    assert "SIGTERM" in status.reason
+
+
 def test_a_job_killed_with_its_machine_is_not_run_again_by_a_rerun(lane):
     operation = lane.operation()
     handle = lane.submit(HANG, operation)
