@@ -270,6 +270,16 @@ def test_an_input_fn_that_reads_a_bare_list_or_inputs_is_sent_that(serve):
         assert served.predict({"instances": [[1]]})[1] == {"predictions": [9]}
 
 
+def test_a_predict_fn_that_reads_inputs_gets_the_object_as_it_was_sent(serve):
+    served = serve(
+        "def model_fn(d): return 2\n"
+        "def predict_fn(data, model): return [model * len(text) for text in data['inputs']]\n"
+    )
+    status, _, body = served.invoke('{"inputs": ["abc"]}', Content_Type="application/json")
+    assert (status, json.loads(body)) == (200, [6])
+    assert served.predict({"instances": ["abc", "d"]})[1] == {"predictions": [6, 2]}
+
+
 def test_a_custom_prediction_routine_runs_without_the_sdk(serve):
     script = (SCRIPTS / "vertex_predictor.py").read_text()
     served = serve(

@@ -137,6 +137,18 @@ def test_a_vertex_script_that_joins_paths_trains_unmodified(run):
     assert written == {"train": 3, "validation": 1, "epochs": 3}
 
 
+def test_a_metric_reported_to_vertex_tuning_becomes_a_live_metric(run):
+    run.write(
+        "train.py",
+        "import hypertune\n"
+        "hypertune.HyperTune().report_hyperparameter_tuning_metric(\n"
+        "    hyperparameter_metric_tag='r2', metric_value=0.5, global_step=3)\n",
+    )
+    code, _, err = run("train.py")
+    assert code == 0, err
+    assert json.loads((run.output / "metrics.jsonl").read_text()) == {"r2": 0.5, "step": 3}
+
+
 def test_a_job_runs_from_a_copied_folder_on_python_3_9(run, oldest_python):
     run.write("train.py", (SCRIPTS / "stdlib_train.py").read_text())
     run.channel("train", {"line.csv": "1,2\n2,4\n"})

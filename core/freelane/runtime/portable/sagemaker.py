@@ -41,6 +41,7 @@ class SageMakerHandler(Handler):
         )
         self._transform_fn = own["transform_fn"]
         self._own_input = own["input_fn"] is not None
+        self._own_predict = own["predict_fn"] is not None
         self._input_fn: Callable[..., object] = own["input_fn"] or _default_input
         self._predict_fn: Callable[..., object] = own["predict_fn"] or _default_predict
         self._output_fn: Callable[..., object] = own["output_fn"] or _default_output
@@ -68,7 +69,8 @@ class SageMakerHandler(Handler):
         """
         shapes = dict(_shapes(instances, parameters))
         if not self._own_input and self._transform_fn is None:
-            shapes = {"list": shapes["list"]}
+            kept = ("list", "inputs") if self._own_predict else ("list",)
+            shapes = {name: shapes[name] for name in kept}
         if self._shape in shapes:
             data, kind = shapes[self._shape]
             return _values(_reply(self._transform(data, kind, codec.JSON), codec.JSON))
@@ -167,6 +169,10 @@ def _default_input(data: str | bytes, content_type: str) -> object:
         return codec.read_npy(body)
     if content_type not in {codec.JSON, codec.CSV, codec.NDJSON}:
         raise UnsupportedType(f"send {codec.JSON}, {codec.CSV} or {codec.NPY}")
+    if content_type == codec.JSON:
+        value = json_limits.parse(body)
+        if isinstance(value, dict) and "instances" not in value:
+            return value  # as the Hugging Face container hands on {"inputs": ...}
     rows, _ = codec.read_instances(body, content_type)
     if numpy is None:
         return rows

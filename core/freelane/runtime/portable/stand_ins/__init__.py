@@ -14,6 +14,7 @@ _OFFERED = {
     "aiplatform": "google.cloud.aiplatform",
     "sagemaker_inference": "sagemaker_inference",
     "sagemaker_containers": "sagemaker_containers",
+    "hypertune": "hypertune",
 }
 
 
