@@ -24,7 +24,7 @@ class LogWriter:
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._segments = segments
-        self._offset = 0
+        self._offset = _end(folder)  # a writer that was killed may have begun it
         self._file: BinaryIO | None = None
         self._room = 0
         self.lost_bytes = 0
@@ -132,6 +132,11 @@ def _bytes_from(folder: Path, offset: int) -> Iterator[bytes]:
 def _oldest(folder: Path) -> int:
     segments = _segments(folder)
     return int(segments[0].stem) if segments else 0
+
+
+def _end(folder: Path) -> int:
+    segments = _segments(folder)
+    return int(segments[-1].stem) + segments[-1].stat().st_size if segments else 0
 
 
 def _segments(folder: Path) -> list[Path]:

@@ -91,3 +91,11 @@ def test_output_that_cannot_be_written_is_counted_and_the_run_goes_on(folder):
     writer.write(b"12345\n")
     assert writer.lost_bytes == 6
     writer.close()
+
+
+def test_a_second_writer_goes_on_where_the_first_was_killed(folder):
+    for text in (b"one\n", b"two\n"):
+        writer = LogWriter(folder)
+        writer.write(text)
+        writer.close()
+    assert everything(folder) == ["one", "two"]
