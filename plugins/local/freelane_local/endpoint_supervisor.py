@@ -2,7 +2,7 @@
 
 It runs detached and must start fast, so it imports neither pydantic nor an HTTP library.
 
-The server is restarted whenever it dies, after a pause that doubles with each death and is
+The server is restarted whenever it dies, after a pause that doubles up to a second and is
 forgotten once the server has been up for half a minute. Until it answers again the endpoint is
 UPDATING and has no address: whoever takes the free port meanwhile is sent no token. A model that
 cannot load at the first start has FAILED at once; after five starts in a row that never answered,
@@ -32,12 +32,13 @@ from freelane_local.logs import LogWriter
 
 _MOST_FAILED_STARTS = 5
 _FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 30.0
+_LONGEST_PAUSE_S = 1.0
 _STEADY_S = 30.0
 _HOPELESS = frozenset({2, 3})  # the task does not hold, the model does not load
 _PING_S = 1.0
 _TAIL_LINES = 5
 _LONGEST_REASON = 1024
+_LOG_SEGMENTS = 3
 _CLEANED = ("FREELANE_", "SM_", "AIP_")
 
 
@@ -113,7 +114,7 @@ class _Supervisor:
     def __init__(self, folder: EndpointFolder) -> None:
         self._folder = folder
         self._order = _Order(records.read_json(folder.spec) or {})
-        self._log = LogWriter(folder.log)
+        self._log = LogWriter(folder.log, segments=_LOG_SEGMENTS)
         self._restarts = Restarts()
         self._state = EndpointState.CREATING
         self._asked_to_end = False

@@ -28,6 +28,7 @@ from freelane.model.operation import TAG_OPERATION, Absent, Found
 from freelane.model.prediction import PredictionRequest
 from freelane.model.resources import Accelerator, Resources
 from freelane.transport.http import Transport
+from freelane_local import gpu
 from freelane_local.endpoint_folder import START_GRACE_S
 from freelane_local.endpoints import LocalDeployer
 
@@ -243,3 +244,25 @@ def test_a_hostile_reference_names_nothing(cloud):
     assert cloud.status(handle).state is EndpointState.DELETED
     cloud.delete(handle)
     assert (cloud.root / "artifacts").is_dir()
+
+
+def test_an_endpoint_waits_for_its_card_and_gives_it_back(cloud, monkeypatch):
+    monkeypatch.setattr(gpu, "choose", lambda *_, **__: gpu.Want(1, ("GPU-1",)))
+    first = cloud.ready()
+    assert cloud.predict(first, ["env"]).predictions[0]["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+    second = cloud.deploy(name="second")
+    give_up = time.monotonic() + 10
+    while cloud.status(second).detail != "waiting for 1 GPU":
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    cloud.delete(first)
+    cloud.wait(second, EndpointState.READY)
+    assert cloud.predict(second).predictions == [6]
+
+
+def test_an_endpoint_that_waits_for_a_card_can_be_deleted(cloud, monkeypatch):
+    monkeypatch.setattr(gpu, "choose", lambda *_, **__: gpu.Want(1, ("GPU-1",)))
+    cloud.ready()
+    second = cloud.deploy(name="second")
+    cloud.delete(second)
+    assert cloud.status(second).state is EndpointState.DELETED

@@ -146,3 +146,13 @@ def test_an_endpoint_with_a_damaged_record_is_listed_and_can_be_removed(
     cloud.delete(handle)
     assert not cloud.folder(handle).exists()
     wait_until(lambda: not cloud.processes())
+
+
+def test_a_second_supervisor_of_one_endpoint_leaves_at_once(cloud):
+    handle = cloud.ready()
+    supervisor = cloud.supervisor(handle)
+    module = "freelane_local.endpoint_supervisor"
+    second = [sys.executable, "-m", module, str(cloud.folder(handle))]
+    assert subprocess.run(second, check=False, timeout=10).returncode == 0
+    assert cloud.supervisor(handle) == supervisor
+    assert cloud.predict(handle).predictions == [6]
