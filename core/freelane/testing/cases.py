@@ -17,6 +17,7 @@ from freelane.testing.project import Project
 from freelane.testing.workshop import MakeOperation, Operations, Workshop
 from freelane.waiting import Deadline
 
+_TIDYING_S = 60.0  # apart from a case's own patience: what it left must not stay
 S = TypeVar("S", bound="Conformance")
 P = ParamSpec("P")
 
@@ -71,8 +72,9 @@ def case(
             )
 
         family = f"{function.__module__}.{function.__qualname__.rpartition('.')[0]}"
-        if function.__name__ in _CASES:
-            raise TypeError(f"there are two standard cases {function.__name__}")
+        known = _CASES.get(function.__name__)
+        if known is not None and known.family != family:
+            raise TypeError(f"{family} and {known.family} both have a case {function.__name__}")
         _CASES[function.__name__] = Case(function.__name__, family, needs, run)
         return run
 
@@ -129,7 +131,7 @@ class Conformance:
         """Makes operations; whatever came of them is ended after the case."""
         operations = Operations(provider, clock, emulated=self.emulated)
         yield operations.make
-        operations.end_all(Deadline(clock, self.patience_s))
+        operations.end_all(Deadline(clock, _TIDYING_S))
 
     @pytest.fixture
     def workshop(

@@ -47,7 +47,7 @@ class InventoryConformance(Conformance):
         spec = workshop.project.endpoint(scripts.DOUBLES, workshop.bring_model())
         handle = workshop.deployer.deploy(spec, operation, deadline=workshop.deadline)
 
-        (resource,) = _made_by(workshop, operation)
+        resource = _only_one_of(workshop, operation)
 
         assert resource.kind is ResourceKind.ENDPOINT
         assert resource.ref == handle.ref
@@ -58,7 +58,7 @@ class InventoryConformance(Conformance):
         operation = workshop.make_operation(Verb.DEPLOY)
         spec = workshop.project.endpoint(scripts.DOUBLES, workshop.bring_model())
         handle = workshop.deployer.deploy(spec, operation, deadline=workshop.deadline)
-        (resource,) = _made_by(workshop, operation)
+        resource = _only_one_of(workshop, operation)
 
         workshop.inventory.remove(resource, deadline=workshop.deadline)
         endpoint_in(workshop.deployer, handle, {EndpointState.DELETED}, workshop.deadline)
@@ -71,8 +71,14 @@ def _running(workshop: Workshop, operation: Operation) -> tuple[Resource, JobHan
     """A job that will not end by itself, and how the inventory shows it."""
     spec = workshop.project.job(scripts.WAITS)
     handle = workshop.trainer.submit(spec, operation, deadline=workshop.deadline)
-    (resource,) = _made_by(workshop, operation)
+    resource = _only_one_of(workshop, operation)
     return resource, handle
+
+
+def _only_one_of(workshop: Workshop, operation: Operation) -> Resource:
+    made = _made_by(workshop, operation)
+    assert len(made) == 1, f"{len(made)} resources carry the tags of {operation.resource}"
+    return made[0]
 
 
 def _made_by(workshop: Workshop, operation: Operation) -> list[Resource]:
