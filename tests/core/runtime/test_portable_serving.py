@@ -461,6 +461,13 @@ def test_a_bad_body_of_another_type_is_the_callers_error(module_serve, body, kin
     assert module_serve.invoke(body, Content_Type=kind)[0] == expected
 
 
+def test_a_reply_that_cannot_be_what_the_caller_accepts_is_406(module_serve):
+    ragged = b'{"instances": [[1], [2, "x"]]}'
+    for accept in ("application/x-npy", "image/png"):
+        status = module_serve.invoke(ragged, Content_Type="application/json", Accept=accept)[0]
+        assert status == 406
+
+
 def test_what_is_just_within_the_limits_is_answered(module_serve):
     deep = "[" * 62 + "]" * 62
     for instance in (deep, "9" * 308, '"\\ud83d\\ude00"', "1e308", '"[[[[' + "[" * 100 + '"'):

@@ -139,6 +139,7 @@ def write(value: object, kind: str) -> bytes:
 
     Raises:
         ModelError: It holds NaN or infinity, or what cannot be written.
+        NotAcceptable: NPY is asked and it is no array.
         UnsupportedType: NPY is asked and numpy is not installed.
     """
     if kind == JSON:
@@ -159,8 +160,8 @@ def write(value: object, kind: str) -> bytes:
     buffer = io.BytesIO()
     try:
         numpy.save(buffer, numpy.array(rows), allow_pickle=False)
-    except ValueError as error:
-        raise ModelError("the predictions cannot be written as an NPY array") from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise NotAcceptable(f"the predictions are no array of one kind; accept {JSON}") from error
     return buffer.getvalue()
 
 
