@@ -5,6 +5,7 @@ summaries and a verb's module loads only when the verb runs.
 """
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -134,6 +135,9 @@ def cli(ctx: click.Context) -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and answer its exit code; nothing but SystemExit leaves it."""
     given = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a model may answer what a Latin-1 terminal lacks
+            stream.reconfigure(errors="backslashreplace")
     try:
         check_platform(sys.platform)
         if COMPLETE_VARIABLE in os.environ:

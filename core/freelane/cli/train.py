@@ -79,7 +79,8 @@ def train(  # noqa: PLR0913 - one for each option
         ended = None if detach else stay(session, client, job, timeout_s=timeout_s)
         if ended is None:
             job = client.jobs.get(job.id)
-            output.note(f"detached; job {job.id} goes on: {way_back(job.id)}")
+            if not job.state.final:
+                output.note(f"detached; job {job.id} goes on: {way_back(job.id)}")
         else:
             job = ended
     output.result({"job": job.to_json()}, lambda: show_job(job))

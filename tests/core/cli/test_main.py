@@ -1,8 +1,10 @@
 """The table of verbs, the help, and what a mistake in the line comes to."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -78,6 +80,12 @@ def test_what_spends_can_be_asked_first_and_detached(name):
     command = cli.get_command(click.Context(cli), name)
     taken = {option for param in command.params for option in param.opts}
     assert {"--yes", "--dry-run", "--detach"} <= taken
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_on_the_command_line_names_every_verb(name):
+    page = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+    assert re.search(rf"`{name}( [a-z]+)?`", page)
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])

@@ -66,6 +66,15 @@ def test_rows_come_from_standard_input_too(served, command):
     assert command("predict", "tiny", "--data", "-", "-q", input="[3]").out == "6.0\n"
 
 
+def test_an_answer_that_the_terminal_cannot_show_is_escaped(trained, command, freelane):
+    Path("predict.py").write_text(
+        "def load(d): ...\ndef predict(m, i): return ['\u4f60'] * len(i)\n"
+    )
+    assert freelane("deploy", "-q").code == 0
+    ran = command("predict", "tiny", "--data", rows([1]), "-q", env={"PYTHONIOENCODING": "latin-1"})
+    assert (ran.code, ran.out, ran.err) == (0, "\\u4f60\n", "")
+
+
 def test_a_model_that_raises_exits_1(served, freelane):
     ran = freelane("predict", "tiny", "--data", rows([None]))
     assert ran.code == 1
