@@ -88,7 +88,7 @@ def discover(allowed: frozenset[str] | None) -> list[Plugin]:
     Args:
         allowed: The entry points that may be imported; None allows all of them.
     """
-    points = sorted(metadata.entry_points(group=GROUP), key=lambda p: (_brought_by(p)[0], p.name))
+    points = sorted(_entry_points(), key=lambda p: (_brought_by(p)[0], p.name))
     plugins = [
         _load(point, keep_out=_entry_point_clash(point, points))
         if allowed is None or point.name in allowed
@@ -97,6 +97,19 @@ def discover(allowed: frozenset[str] | None) -> list[Plugin]:
     ]
     missing = sorted((allowed or frozenset()) - {point.name for point in points})
     return _without_doubles(plugins) + [Plugin(_missing(name)) for name in missing]
+
+
+def _entry_points() -> Sequence[metadata.EntryPoint]:
+    """The group's entry points, also where some distribution's metadata cannot be read."""
+    try:
+        return tuple(metadata.entry_points(group=GROUP))
+    except Exception:  # noqa: BLE001 - one damaged file of any distribution raises anything
+        found: dict[str, metadata.EntryPoints] = {}
+        for distribution in metadata.distributions():
+            with contextlib.suppress(Exception):
+                # The first on the path is the one that is imported.
+                found.setdefault(distribution.name, distribution.entry_points.select(group=GROUP))
+        return [point for points in found.values() for point in points]
 
 
 @contextlib.contextmanager
@@ -267,8 +280,12 @@ def _missing(name: str) -> PluginRow:
 
 
 def _brought_by(point: metadata.EntryPoint) -> tuple[str, str]:
-    """Distribution and version; neither is ever missing for an entry point that was scanned."""
-    return (point.dist.name, point.dist.version) if point.dist else ("unknown", "0")
+    """Distribution and version; a damaged installation may tell neither."""
+    try:
+        assert point.dist is not None  # noqa: S101 - it was scanned
+        return point.dist.name or "unknown", point.dist.version or "unknown"
+    except Exception:  # noqa: BLE001 - which one depends on the Python
+        return "unknown", "unknown"
 
 
 def kind(value: object) -> str:

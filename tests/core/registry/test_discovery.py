@@ -268,3 +268,21 @@ def test_a_plugin_that_is_not_allowed_is_found_installed(with_plugins):
         Registry(environ={"FREELANE_PLUGINS": "local"}).info("acme")
 
     assert caught.value.hint == "add acme to FREELANE_PLUGINS"
+
+
+def test_an_unreadable_list_of_entry_points_takes_no_other_down(write_plugin, registry, tmp_path):
+    write_plugin("well", _infos("well"))
+    write_plugin("damaged", _infos("damaged"))
+    damaged = tmp_path / "site" / "damaged-1.0.dist-info" / "entry_points.txt"
+    damaged.write_text("[freelane]\nno value here\n")
+
+    assert list(registry.infos()) == ["local", "well"]
+
+
+def test_a_distribution_without_metadata_is_unknown_and_works(write_plugin, registry, tmp_path):
+    write_plugin("well", _infos("well"))
+    (tmp_path / "site" / "well-1.0.dist-info" / "METADATA").unlink()
+
+    (row,) = (row for row in registry.plugins() if row.entry_point == "well")
+
+    assert (row.distribution, row.state) == ("unknown", "loaded")
