@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PROJECT = "freelane-demo"
 TTL = "10m"
+STOP_S = 30.0
+"""How long an interrupted job may take to stop, in seconds."""
 LEAST_ACCURACY = 0.95
 _STEPS = ("data", "train", "deploy", "predict")
 
@@ -150,11 +152,13 @@ def run_script(script: Path) -> None:
 
 def _train(client: "Client", name: str) -> "tuple[Job, list[str]]":
     lines: list[str] = []
+    with _signals_wait():  # half a submission could not be stopped
+        job = client.jobs.submit(name=name)
     try:
-        job = client.jobs.train(name=name, on_line=lines.append)
+        job = client.jobs.follow(job, lines.append)
     except KeyboardInterrupt:
-        with contextlib.suppress(FreelaneError):  # it may not have got so far
-            client.jobs.stop(name)
+        with _signals_wait(), contextlib.suppress(FreelaneError):
+            job.stop().wait(timeout_s=STOP_S)
         raise
     if job.artifact is None:
         raise JobFailed(f"job {job.id} wrote no model", job=job.id)
@@ -169,7 +173,8 @@ def _served(client: "Client", job: "Job", seconds: dict[str, float]) -> "Iterato
             endpoint = client.endpoints.deploy(job, name=job.name, ttl=TTL)
         yield endpoint
     finally:
-        with contextlib.suppress(FreelaneError):  # what went wrong before it is what counts
+        # What went wrong before is what counts, and a second Ctrl-C must not leave it running.
+        with _signals_wait(), contextlib.suppress(FreelaneError):
             client.endpoints.delete(f"{job.provider}/{job.name}")
 
 
@@ -219,12 +224,34 @@ def _ended_by_signals() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with _handling((signal.SIGTERM, signal.SIGHUP), interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """A signal takes effect only after the block, which must be short.
+
+    Not by masking: a mask would be inherited by the processes that the block starts.
+    """
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with _handling(numbers, lambda number, _frame: came.append(number)):
+        yield
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _handling(
+    numbers: Sequence[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, before in kept.items():
-            signal.signal(number, before)
+        for number, kept in before.items():
+            signal.signal(number, kept)
 
 
 def _show(
