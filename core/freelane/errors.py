@@ -159,13 +159,16 @@ class IllegalTransition(LifecycleError):
 
 
 class JobFailed(LifecycleError):
-    """A job ended in FAILED; the message carries the provider's reason verbatim."""
+    """A job ended in FAILED; `reason` is the provider's, verbatim, of one line or many."""
 
     exit_code = 1
 
-    def __init__(self, message: str, *, job: str, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, job: str, reason: str | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.job = job
+        self.reason = reason
 
 
 class EndpointNotReady(LifecycleError):

@@ -27,7 +27,8 @@ from freelane.service.training import TrainingService
 from freelane.service.upkeep import CleanupReport, UpkeepService
 from freelane.service.workspace import Workspace
 from freelane.state.operations import Holder
-from freelane.store.engine import Store, open_store, set_aside
+from freelane.store.engine import Store, open_store
+from freelane.store.sqlite import set_aside
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -144,8 +145,7 @@ class Session:
         """Record anew what the providers still know, in a fresh store if this one is broken."""
         report = CleanupReport()
         try:
-            with self.store.read():
-                pass
+            self.store.check()
         except StateError:
             kept = set_aside(self.folder)
             self._store = None

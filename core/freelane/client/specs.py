@@ -76,7 +76,7 @@ def job_spec(
         options=options,
     )
     prints = {channel: _fingerprint(where) for channel, where in resolved.items()}
-    return _drafted(spec, prints)
+    return _drafted(spec, prints, bundle.warnings(spec))
 
 
 def endpoint_spec(
@@ -123,22 +123,22 @@ def endpoint_spec(
         max_upload_bytes=deploy.max_upload,
         options=options,
     )
-    return _drafted(spec, {})
+    return _drafted(spec, {}, ())
 
 
-def _drafted(spec: S, prints: Mapping[str, str]) -> Drafted[S]:
+def _drafted(spec: S, prints: Mapping[str, str], warnings: tuple[str, ...]) -> Drafted[S]:
     code = bundle.code_digest(spec.source, spec.files)
     # The folder and the list of files say nothing that the digest of the code does not.
     asked = asdict(replace(spec, source=Path(), files=(), options=None))
     asked |= {"code": code, "inputs_seen": dict(prints), "options": repr(spec.options)}
-    if isinstance(spec, EndpointSpec):
-        asked["artifact"] = spec.artifact.digest
+    if "artifact" in asked:  # the same model is the same, wherever its copy lies
+        asked["artifact"] = asked["artifact"]["digest"]
     text = json.dumps(asked, sort_keys=True, default=str)
     return Drafted(
         spec,
         hashlib.sha256(text.encode()).hexdigest(),
         bundle.size_bytes(spec.source, spec.files),
-        bundle.warnings(spec) if isinstance(spec, JobSpec) else (),
+        warnings,
     )
 
 

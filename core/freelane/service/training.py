@@ -293,15 +293,16 @@ def raise_if_failed(job: Job) -> Job:
     """Return the job unless it failed.
 
     Raises:
-        JobFailed: It did; the message carries the provider's reason verbatim.
+        JobFailed: It did; it carries the provider's reason verbatim.
         StateError: It did because the disk under it is full or cannot be written.
     """
     if job.state is not JobState.FAILED:
         return job
-    message = f"job {job.id} failed: {job.reason or 'the provider gives no reason'}"
+    lines = (job.reason or "the provider gives no reason").strip().splitlines()
+    message = f"job {job.id} failed: {lines[-1].strip()}"  # where a traceback says what happened
     if job.detail == FailureCause.STORAGE:
         raise StateError(message)
-    raise JobFailed(message, job=job.id, hint=f"freelane logs {job.id}")
+    raise JobFailed(message, job=job.id, reason=job.reason, hint=f"freelane logs {job.id}")
 
 
 def _settled(job: Job) -> bool:

@@ -149,12 +149,12 @@ def test_a_job_counts_as_gone_only_after_two_misses(new_process, cloud, job_spec
 def test_a_failed_job_raises_its_reason_verbatim(new_process, cloud, job_spec):
     house = new_process()
     cloud.job_becomes = JobStatus(
-        state=JobState.FAILED, reason="ValueError: x", cause=FailureCause.USER_CODE
+        state=JobState.FAILED, reason="line 3\nValueError: x", cause=FailureCause.USER_CODE
     )
     job = house.training.refresh(submit(house, job_spec))
-    with pytest.raises(JobFailed, match="ValueError: x") as caught:
+    with pytest.raises(JobFailed, match="failed: ValueError: x") as caught:
         raise_if_failed(job)
-    assert caught.value.exit_code == 1
+    assert (caught.value.exit_code, caught.value.reason) == (1, "line 3\nValueError: x")
 
 
 def test_a_full_disk_is_a_state_error_not_a_failed_script(new_process, cloud, job_spec):
