@@ -62,10 +62,8 @@ def test_a_corrupt_database_is_refused_and_kept(freelane, deployed, database, da
     assert "--rebuild" in ran.err
     assert database.read_bytes() == kept
     assert freelane("cleanup", "--rebuild", cwd=deployed).code == 0
-    aside, *more = database.parent.glob("state.db.corrupt-*")
-    assert more == []
-    assert aside.read_bytes() == kept
-    aside.unlink()
+    aside = list(database.parent.glob("state.db.corrupt-*Z"))
+    assert kept in [file.read_bytes() for file in aside]
     ran = freelane("predict", "tiny", "--data", "rows.json", "--json", cwd=deployed)
     assert ran.document["prediction"]["predictions"] == [4, 8]
 

@@ -113,3 +113,4 @@ class Endpoint:
     expires_at: datetime | None = None
     billing: bool = False
     reason: str | None = None
+    cause: FailureCause | None = None

@@ -106,6 +106,7 @@ class Job:
     """The id of the artifact."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     reason: str | None = None
+    cause: FailureCause | None = None
     cost_usd: float | None = None
     """None while it is not known; 0.0 on the user's own hardware."""
 

@@ -304,9 +304,9 @@ class ServingService:
     def _failure(self, endpoint: Endpoint) -> FreelaneError:
         address = f"{endpoint.provider}/{endpoint.name}"
         message = f"endpoint {address} failed: {endpoint.reason or 'no reason is given'}"
-        if endpoint.detail == FailureCause.STORAGE:
+        if endpoint.cause is FailureCause.STORAGE:
             return StateError(message)
-        if endpoint.detail in {FailureCause.USER_CODE, FailureCause.OUT_OF_MEMORY}:
+        if endpoint.cause in {FailureCause.USER_CODE, FailureCause.OUT_OF_MEMORY}:
             return ModelFailed(message, provider=endpoint.provider, operation="deploy")
         return ProviderInternal(
             message, provider=endpoint.provider, operation="deploy", retryable=False
@@ -412,13 +412,12 @@ def _bare_endpoint(operation: Operation, *, artifact: str, job: str | None) -> E
 
 
 def _observe(endpoint: Endpoint, status: EndpointStatus) -> Endpoint:
-    # The cause of a failure is its detail: one word that programs can compare.
-    failed = status.state is EndpointState.FAILED and status.cause is not None
     return replace(
         endpoint,
         state=status.state,
-        detail=str(status.cause) if failed else status.detail,
+        detail=status.detail,
         reason=status.reason or endpoint.reason,
+        cause=status.cause or endpoint.cause,
         url=status.url,
         expires_at=status.expires_at or endpoint.expires_at,
         billing=status.billing,

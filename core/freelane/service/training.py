@@ -300,7 +300,7 @@ def raise_if_failed(job: Job) -> Job:
         return job
     lines = (job.reason or "the provider gives no reason").strip().splitlines()
     message = f"job {job.id} failed: {lines[-1].strip()}"  # where a traceback says what happened
-    if job.detail == FailureCause.STORAGE:
+    if job.cause is FailureCause.STORAGE:
         raise StateError(message)
     raise JobFailed(message, job=job.id, reason=job.reason, hint=f"freelane logs {job.id}")
 
@@ -314,13 +314,12 @@ def _quick_pauses() -> Iterator[float]:
 
 
 def _observe(job: Job, status: JobStatus, *, owned: bool) -> Job:
-    # The cause of a failure is its detail: one word that programs can compare.
-    failed = status.state is JobState.FAILED and status.cause is not None
     return replace(
         job,
         state=status.state,
-        detail=str(status.cause) if failed else status.detail,
+        detail=status.detail,
         reason=status.reason,
+        cause=status.cause,
         started=status.started,
         ended=status.ended,
         billed_seconds=status.billed_seconds,

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, and_,
 
 from freelane.errors import StateError
 from freelane.model.endpoint import Endpoint, EndpointHandle
+from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.store.rows import fetch, insert_or_find
 from freelane.store.tables import ENDPOINT_LIVES, endpoints
@@ -119,6 +120,7 @@ def _values(endpoint: Endpoint) -> dict[str, object]:
         "expires_at": endpoint.expires_at,
         "billing": endpoint.billing,
         "reason": endpoint.reason,
+        "cause": endpoint.cause and endpoint.cause.value,
     }
 
 
@@ -140,4 +142,5 @@ def _endpoint(row: Row[tuple[object, ...]]) -> Endpoint:
         expires_at=row.expires_at,
         billing=row.billing,
         reason=row.reason,
+        cause=row.cause and FailureCause(row.cause),
     )

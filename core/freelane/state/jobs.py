@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, Row, Select, and_, delete, select, update
 
 from freelane.errors import StateError
-from freelane.model.job import Job, JobHandle
+from freelane.model.job import FailureCause, Job, JobHandle
 from freelane.model.lifecycle import JobState
 from freelane.store.rows import begins_with, fetch
 from freelane.store.tables import jobs
@@ -101,6 +101,7 @@ def _values(job: Job) -> dict[str, object]:
         "artifact": job.artifact,
         "metrics": job.metrics,
         "reason": job.reason,
+        "cause": job.cause and job.cause.value,
         "cost_usd": job.cost_usd,
     }
 
@@ -124,5 +125,6 @@ def _job(row: Row[tuple[object, ...]]) -> Job:
         artifact=row.artifact,
         metrics=row.metrics,
         reason=row.reason,
+        cause=row.cause and FailureCause(row.cause),
         cost_usd=row.cost_usd,
     )

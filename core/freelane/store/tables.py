@@ -47,6 +47,7 @@ jobs = Table(
     Column("artifact", Text),
     Column("metrics", Metrics, nullable=False),
     Column("reason", Prose),
+    Column("cause", Text),
     Column("cost_usd", Double),
     PrimaryKeyConstraint("owner", "id"),
     # Read backwards for the newest first.
@@ -78,6 +79,7 @@ endpoints = Table(
     Column("expires_at", Moment),
     Column("billing", Boolean, nullable=False),
     Column("reason", Prose),
+    Column("cause", Text),
     PrimaryKeyConstraint("owner", "operation"),
     Index("endpoints_by_name", "owner", "provider", "emulated", "name", "created"),
 )

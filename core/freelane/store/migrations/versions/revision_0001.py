@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("artifact", sa.Text()),
         sa.Column("metrics", sa.JSON(), nullable=False),
         sa.Column("reason", sa.Text()),
+        sa.Column("cause", sa.Text()),
         sa.Column("cost_usd", sa.Double()),
         sa.PrimaryKeyConstraint("owner", "id", name="jobs_pk"),
     )
@@ -59,6 +60,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger()),
         sa.Column("billing", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text()),
+        sa.Column("cause", sa.Text()),
         sa.PrimaryKeyConstraint("owner", "operation", name="endpoints_pk"),
     )
     op.create_index(
