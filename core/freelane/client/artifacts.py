@@ -11,7 +11,6 @@ from freelane.model import artifact as model
 from freelane.model.choice import Framework
 from freelane.model.name import check_name
 from freelane.model.operation import Verb
-from freelane.runtime import archive, seal
 
 
 class Artifact:
@@ -72,6 +71,8 @@ class Artifacts:
         Raises:
             ConfigError: There is no such file, or an archive in it is not safe to unpack.
         """
+        from freelane.runtime import seal  # noqa: PLC0415 - a listing imports no model
+
         config = self._session.config
         config.require_project()
         source = Path(file).expanduser()
@@ -143,6 +144,8 @@ class Artifacts:
 
 
 def _lay_out(source: Path, folder: Path) -> None:
+    from freelane.runtime import archive  # noqa: PLC0415 - a listing imports no model
+
     if source.is_dir():
         shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)
     elif archive.is_archive(source):

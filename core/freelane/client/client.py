@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from freelane.client import diagnosis, show
 from freelane.client.artifacts import Artifacts
@@ -16,8 +16,10 @@ from freelane.config.load import Config, load
 from freelane.contract.capability import Capability, Support
 from freelane.contract.provider import Check
 from freelane.errors import FreelaneError
-from freelane.registry import PluginRow
 from freelane.service.upkeep import CleanupReport
+
+if TYPE_CHECKING:
+    from freelane.registry import PluginRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,7 @@ class Client:
             )
         return rows
 
-    def plugins(self) -> list[PluginRow]:
+    def plugins(self) -> "list[PluginRow]":
         """Every installed plugin, with what is wrong with it if anything is."""
         return self._session.registry.plugins()
 

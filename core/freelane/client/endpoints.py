@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from freelane.client import show, specs
+from freelane.client import show
 from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
 from freelane.client.session import Session
@@ -17,6 +18,9 @@ from freelane.model.name import parse_address
 from freelane.model.operation import Verb
 from freelane.model.plan import Plan
 from freelane.model.prediction import JsonValue, PredictionRequest
+
+if TYPE_CHECKING:
+    from freelane.client.specs import Drafted
 
 READY_S = 600.0
 """How long an endpoint may take to be READY, in seconds."""
@@ -329,7 +333,9 @@ class Endpoints:
         name: str | None,
         ttl: str | timedelta | None,
         script: str | None,
-    ) -> specs.Drafted[model.EndpointSpec]:
+    ) -> "Drafted[model.EndpointSpec]":
+        from freelane.client import specs  # noqa: PLC0415 - a listing pays for no drafting
+
         _info, table = self._session.provider_config(provider)
         return specs.endpoint_spec(
             self._session.config,

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from freelane.client import show, specs
+from freelane.client import show
 from freelane.client.session import Session
 from freelane.model import job as model
 from freelane.model.job import Hyperparameter, JobSpec
@@ -11,6 +12,9 @@ from freelane.model.lifecycle import JobState
 from freelane.model.operation import Verb
 from freelane.model.plan import Plan
 from freelane.service.training import raise_if_failed
+
+if TYPE_CHECKING:
+    from freelane.client.specs import Drafted
 
 SUBMIT_S = 600.0
 """How long handing a job over may take, upload included, in seconds."""
@@ -229,7 +233,9 @@ class Jobs:
         script: str | None,
         hyperparameters: Mapping[str, Hyperparameter] | None,
         inputs: Mapping[str, str] | None,
-    ) -> tuple[str, specs.Drafted[JobSpec]]:
+    ) -> "tuple[str, Drafted[JobSpec]]":
+        from freelane.client import specs  # noqa: PLC0415 - a listing pays for no drafting
+
         config = self._session.config
         config.require_project()
         provider = config.provider_for(Verb.TRAIN)

@@ -20,7 +20,6 @@ from freelane.errors import (
     ProviderUnavailable,
     StateError,
 )
-from freelane.registry import Registry, unsupported
 from freelane.service.artifacts import ArtifactService
 from freelane.service.serving import ServingService
 from freelane.service.training import TrainingService
@@ -33,6 +32,7 @@ from freelane.store.sqlite import set_aside
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from freelane.registry import Registry
     from freelane.service.prediction import PredictionService
 
 
@@ -49,7 +49,9 @@ class Session:
         self._close_transport: Callable[[], None] = _nothing
 
     @cached_property
-    def registry(self) -> Registry:
+    def registry(self) -> "Registry":
+        from freelane.registry import Registry  # noqa: PLC0415 - a listing asks no plugin
+
         return Registry(environ=self.config.environ)
 
     @property
@@ -128,6 +130,8 @@ class Session:
         return self.registry.checks(info, config, self._context(name))
 
     def unsupported(self, provider: Provider, capability: Capability) -> CapabilityUnsupported:
+        from freelane.registry import unsupported  # noqa: PLC0415 - see registry
+
         return unsupported(capability, provider.name, provider.info, self.registry.infos())
 
     def reachable_providers(self) -> list[str]:
