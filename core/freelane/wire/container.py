@@ -5,39 +5,28 @@ optional `parameters`, answered by `{"predictions": [...]}`. Both send other key
 those are let through unread.
 """
 
-from freelane.model.prediction import JsonValue, Prediction, PredictionRequest
+from freelane.model.prediction import Prediction
 from freelane.wire.native import (
     MAX_REPLY_BYTES,
     MAX_REPLY_DEPTH,
+    decode_request,
+    encode_request,
     read_object,
     read_predictions,
-    read_request,
 )
 from freelane.wire.strict_json import dumps
 
+__all__ = [
+    "SAGEMAKER_HEALTH_PATH",
+    "SAGEMAKER_PREDICT_PATH",
+    "decode_reply",
+    "decode_request",  # what is asked is the native route's body
+    "encode_reply",
+    "encode_request",
+]
+
 SAGEMAKER_PREDICT_PATH = "/invocations"
 SAGEMAKER_HEALTH_PATH = "/ping"
-
-
-def encode_request(request: PredictionRequest) -> bytes:
-    """The body that asks for `request`.
-
-    Raises:
-        BodyRefused: It cannot be written as JSON.
-    """
-    document: dict[str, JsonValue] = {"instances": request.instances}
-    if request.parameters is not None:
-        document["parameters"] = request.parameters
-    return dumps(document, what="the request")
-
-
-def decode_request(body: bytes) -> PredictionRequest:
-    """The request that a body asks for.
-
-    Raises:
-        BodyRefused: 413 or 400 for what is no JSON of ours, 422 for JSON of another shape.
-    """
-    return read_request(read_object(body))
 
 
 def encode_reply(prediction: Prediction) -> bytes:
