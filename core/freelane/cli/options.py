@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from freelane.cli.complete import provider_names
-from freelane.cli.output import Output, terminal
+from freelane.cli.output import Output
+from freelane.cli.terminal import is_terminal
 from freelane.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def consent(question: str, *, yes: bool, refusal: str) -> None:
     """
     if yes:
         return
-    if not (terminal(sys.stdin) and terminal(sys.stderr)):
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         raise ConfigError(refusal, hint="say --yes")
     if not click.confirm(question, err=True):
         raise ConfigError("not done: the answer was no")

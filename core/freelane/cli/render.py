@@ -1,21 +1,13 @@
 """Text for people: tables, cards, amounts; rich at a terminal, plain columns in a pipe."""
 
-import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import click
 
-from freelane.cli.output import Progress, terminal
 from freelane.cli.redact import redact
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.status import Status
+from freelane.cli.terminal import colour, console, is_terminal
 
 _COLOURS = {
     "SUCCEEDED": "green", "READY": "green", "ok": "green",
@@ -95,7 +87,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
         click.echo(empty)
         return
     cells = [[cell(value) for value in row] for row in rows]
-    if not terminal(sys.stdout):
+    if not is_terminal(sys.stdout):
         click.echo(columns([[header.upper() for header in headers], *cells]))
         return
     from rich import box  # noqa: PLC0415 - rich, only for a terminal
@@ -107,7 +99,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
         drawn.add_column(header, overflow="fold")
     for row in cells:
         drawn.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row))
-    _console().print(drawn)
+    console().print(drawn)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
@@ -121,14 +113,14 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
 
 def card(title: str, fields: Mapping[str, object]) -> None:
     """Print one thing: a title, and its fields below; those that are not there are left out."""
-    bright = terminal(sys.stdout)
-    click.echo(click.style(title, bold=True) if bright else title, color=_colour())
+    bright = is_terminal(sys.stdout)
+    click.echo(click.style(title, bold=True) if bright else title, color=colour())
     shown = {name: text for name, value in fields.items() if (text := cell(value)) != "-"}
     width = max(map(len, shown), default=0)
     for name, text in shown.items():
-        colour = _COLOURS.get(text)
-        styled = click.style(text, fg=colour) if bright and colour not in {None, "dim"} else text
-        click.echo(f"  {name:<{width}}  {styled}", color=_colour())
+        paint = _COLOURS.get(text)
+        styled = click.style(text, fg=paint) if bright and paint not in {None, "dim"} else text
+        click.echo(f"  {name:<{width}}  {styled}", color=colour())
 
 
 def say(text: str) -> None:
@@ -136,52 +128,16 @@ def say(text: str) -> None:
     click.echo(redact(text))
 
 
-def _colour() -> bool | None:
-    """False where NO_COLOR is set, so that click strips its own codes too."""
-    return False if os.environ.get("NO_COLOR") else None
-
-
-def _console() -> "Console":
-    from rich.console import Console  # noqa: PLC0415
-
-    return Console(highlight=False, emoji=False, markup=False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Spinner:
-    """Progress at a terminal: a spinner below the lines."""
-
-    console: "Console"
-    status: "Status"
-    clean: Callable[[str], str]
-
-    def line(self, text: str) -> None:
-        from rich.text import Text  # noqa: PLC0415
-
-        self.console.print(Text.from_ansi(self.clean(text)), soft_wrap=True)
-
-    def doing(self, text: str) -> None:
-        self.status.update(text)
-
-
-@contextmanager
-def spinner(text: str, clean: Callable[[str], str]) -> Iterator[Progress]:
-    """A spinner with `text` until the block ends; `clean` redacts the lines above it."""
-    console = _console()
-    with console.status(text) as status:
-        yield _Spinner(console, status, clean)
-
-
 def heading(text: str) -> None:
     """Print the name of what follows."""
-    click.echo(click.style(text, bold=True) if terminal(sys.stdout) else text, color=_colour())
+    click.echo(click.style(text, bold=True) if is_terminal(sys.stdout) else text, color=colour())
 
 
 def check(outcome: str, text: str, remedy: str | None) -> None:
     """Print one check, and below it what mends it."""
     label = f"{outcome:<7}"
-    if terminal(sys.stdout):
+    if is_terminal(sys.stdout):
         label = click.style(label, fg=_COLOURS.get(outcome))
-    click.echo(f"  {label}  {' '.join(redact(text).split())}", color=_colour())
+    click.echo(f"  {label}  {' '.join(redact(text).split())}", color=colour())
     if remedy:
         click.echo(f"  {'':<7}  -> {redact(remedy)}")

@@ -121,12 +121,13 @@ def test_a_card_leaves_out_what_is_not_there(capsys):
     assert capsys.readouterr().out == "job a\n  state    READY\n  metrics  accuracy=0.97\n"
 
 
-def test_rich_reads_a_streamed_line_as_text(terminal):
+def test_rich_reads_a_streamed_line_as_text(terminal, monkeypatch):
     shown = terminal()
-    with render.spinner("working", str) as progress:
+    monkeypatch.setattr("sys.stderr", shown)
+    with Output().progress("working") as progress:
         progress.line("[red]not markup[/red] \x1b[1mbold\x1b[0m")
     assert "[red]not markup[/red]" in shown.text
-    assert isinstance(progress.console, Console)
+    assert isinstance(progress.drawn, Console)
 
 
 def test_the_document_is_printed_once_and_whole(capsys):
