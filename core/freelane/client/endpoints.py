@@ -218,7 +218,7 @@ class Endpoints:
     def list(self) -> "list[Endpoint]":
         """Those that are not gone, each looked at now."""
         serving = self._session.serving
-        seen = [serving.refresh(endpoint) for endpoint in serving.live()]
+        seen = serving.glance(serving.live())
         return [Endpoint(self, endpoint) for endpoint in seen if not endpoint.state.final]
 
     def get(self, address: str) -> Endpoint:

@@ -208,7 +208,7 @@ class Jobs:
     def list(self, *, limit: int | None = 50) -> "list[Job]":
         """The newest first; those that have not ended are looked at."""
         training = self._session.training
-        return [Job(self, training.refresh(job)) for job in training.newest(limit)]
+        return [Job(self, job) for job in training.glance(training.newest(limit))]
 
     def get(self, job: str) -> Job:
         """The job of an id, a unique beginning of one, or the newest of a name; looked at now."""

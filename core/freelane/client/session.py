@@ -17,6 +17,7 @@ from freelane.contract.provider import Checks, Provider, ProviderContext, Provid
 from freelane.errors import (
     CapabilityUnsupported,
     ConfigError,
+    FreelaneError,
     ProviderUnavailable,
     StateError,
 )
@@ -142,6 +143,8 @@ class Session:
                 self.resolve(name)
             except ProviderUnavailable:
                 continue
+            except FreelaneError:
+                pass  # whoever looks at it is told why it cannot be
             names.append(name)
         return names
 

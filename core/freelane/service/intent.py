@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -12,6 +12,9 @@ from freelane.model.operation import Operation, Verb
 from freelane.service.workspace import Workspace
 from freelane.state import operations
 from freelane.state.operations import Holder, OperationRow
+
+ABANDONED_AFTER = timedelta(hours=1)
+"""From when on a holder on another machine, which nobody here can look at, counts as gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +34,13 @@ def start(
     *,
     claim: Callable[[Connection, Operation], None],
     settle: Callable[[OperationRow], None],
+    resumable: Callable[[Connection, Operation], bool] = lambda _connection, _operation: True,
 ) -> tuple[Operation, bool]:
     """Commit the intent; the second value tells whether an unfinished one of the same spec goes on.
 
     `claim` writes what a new operation holds, in the same transaction, and may refuse. `settle`
-    finds out what became of an interrupted operation of another spec; it is called outside of any
-    transaction, because it asks the provider.
+    finds out what became of an interrupted operation of another spec, one that has expired, or one
+    that is not `resumable`; it is called outside of any transaction, because it asks the provider.
 
     Raises:
         ResourceConflict: A live process works on an operation of this name.
@@ -51,10 +55,24 @@ def start(
                     claim(connection, operation)
                     return operation, False
             check_free(workspace, row)
-            if row.operation.spec_hash == intent.spec_hash and not _expired(workspace, row):
+            if (
+                row.operation.spec_hash == intent.spec_hash
+                and not is_expired(workspace, row)
+                and resumable(connection, row.operation)
+            ):
                 take_over(workspace, connection, row)
                 return row.operation, True
         settle(row)
+
+
+def is_held_elsewhere(workspace: Workspace, row: OperationRow) -> bool:
+    """Whether another process may be working on the operation."""
+    holder, mine = row.holder, workspace.holder()
+    if holder is None or holder == mine or not workspace.is_alive(holder):
+        return False
+    if holder.host == mine.host:
+        return True
+    return workspace.clock.now() < row.operation.created + ABANDONED_AFTER
 
 
 def check_free(workspace: Workspace, row: OperationRow) -> None:
@@ -64,7 +82,7 @@ def check_free(workspace: Workspace, row: OperationRow) -> None:
         ResourceConflict: It does; the message names the process.
     """
     holder = row.holder
-    if holder is not None and holder != workspace.holder() and workspace.is_alive(holder):
+    if holder is not None and is_held_elsewhere(workspace, row):
         operation = row.operation
         raise ResourceConflict(
             f"{operation.verb} {operation.name!r} on {operation.provider} is under way in process "
@@ -92,13 +110,24 @@ def take_over(workspace: Workspace, connection: Connection, row: OperationRow) -
         )
 
 
-def note_failure(workspace: Workspace, operation: Operation, error: FreelaneError) -> None:
-    """Record how the provider call ended: unknown stays open, anything else ends the operation."""
+def note_failure(
+    workspace: Workspace,
+    operation: Operation,
+    error: FreelaneError,
+    *,
+    undo: Callable[[Connection], None],
+) -> None:
+    """Record how the provider call ended: unknown stays open, anything else ends the operation.
+
+    `undo` lets go of what `claim` wrote, in the transaction that ends the operation: an operation
+    that has ended is not looked at again.
+    """
     with workspace.store.begin() as connection:
         if isinstance(error, OutcomeUnknown):
             operations.mark_unknown(connection, operation.id, error.message)
         else:
             operations.fail(connection, operation.id, error.message)
+            undo(connection)
 
 
 def _unfinished(
@@ -116,7 +145,8 @@ def _unfinished(
     return rows[0] if rows else None
 
 
-def _expired(workspace: Workspace, row: OperationRow) -> bool:
+def is_expired(workspace: Workspace, row: OperationRow) -> bool:
+    """Whether what it makes should be gone already."""
     expires = row.operation.expires
     return expires is not None and expires <= workspace.clock.now()
 

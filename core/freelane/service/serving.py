@@ -25,6 +25,7 @@ from freelane.model.lifecycle import EndpointState
 from freelane.model.operation import Found, Operation, Unknown, Verb
 from freelane.service import intent
 from freelane.service.intent import Intent
+from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace
 from freelane.state import endpoints, operations
 from freelane.state.operations import UNFINISHED, OperationRow
@@ -98,13 +99,17 @@ class ServingService:
         deployer = self._deployer(workspace.resolve(provider))
         there = self._standing(spec.name, artifact, provider=provider, spec_hash=spec_hash)
         if there is not None:
-            return self.wait_ready(there, deadline=deadline) if wait else there
+            return self._up(self._come_up(there, deadline=deadline)) if wait else there
 
         def claim(connection: Connection, operation: Operation) -> None:
             new = _new_endpoint(operation, artifact)
             holder = endpoints.claim(connection, workspace.owner, new)
             if holder is not None:
                 self._refuse_claimed(holder)
+
+        def lives(connection: Connection, operation: Operation) -> bool:
+            made = endpoints.made_by(connection, workspace.owner, operation.id)
+            return made is not None and not made.state.final
 
         operation, _resumed = intent.start(
             workspace,
@@ -117,6 +122,7 @@ class ServingService:
             ),
             claim=claim,
             settle=self.settle,
+            resumable=lives,
         )
         try:
             # A rerun asks again under the same name: the provider answers the endpoint it has.
@@ -133,20 +139,23 @@ class ServingService:
     def _standing(
         self, name: str, artifact: Artifact, *, provider: str, spec_hash: str
     ) -> Endpoint | None:
-        """The endpoint to answer with instead of making one; a failed one makes room."""
+        """The endpoint to answer with instead of making one; one that failed or ends makes room."""
         while True:
             there = self.existing(provider, name)
             if there is None:
                 return None
             self.check_same(there, artifact=artifact.id)
             row = self._operation_row(there)
-            if row is None and there.state is EndpointState.FAILED:
+            if row is None and there.handle is None:
+                there = self._reload(there)  # its operation may have ended since we looked
+            if row is None and (there.handle is None or there.state not in _UP):
                 self._clear_failed(there)
-                return None
+                continue
             if row is None:
                 return there
             intent.check_free(self._workspace, row)
-            if row.operation.spec_hash == spec_hash:
+            same = row.operation.spec_hash == spec_hash
+            if same and not intent.is_expired(self._workspace, row):
                 return None  # its interrupted operation goes on
             self.settle(row)
 
@@ -157,19 +166,10 @@ class ServingService:
             EndpointNotReady: It ended instead.
             DeadlineExceeded: It is not READY by the deadline.
         """
-        seen = poll(
-            lambda: self.refresh(endpoint),
-            until=lambda now: now.state is not EndpointState.CREATING,
-            deadline=deadline,
-            pauses=backoff(first_s=0.02, factor=1.5, longest_s=1.0, jitter=0.2),
-            doing=f"waiting for endpoint {endpoint.name} to be READY",
-        )
+        seen = self._come_up(endpoint, deadline=deadline)
         if seen.state in _UP:
             return seen
-        raise EndpointNotReady(
-            f"endpoint {seen.provider}/{seen.name} is {seen.state}: {seen.reason or seen.detail}",
-            endpoint=f"{seen.provider}/{seen.name}",
-        )
+        raise _not_ready(seen)
 
     def settle(self, row: OperationRow) -> None:
         """Find out what became of an interrupted deployment, and record it.
@@ -186,8 +186,9 @@ class ServingService:
         deployer = self._deployer(workspace.resolve(operation.provider))
         seen = deployer.find(operation, deadline=workspace.deadline())
         if isinstance(seen, Found):
-            self._record_handle(operation, seen.handle)
+            endpoint = self._record_handle(operation, seen.handle)
             self._finish(operation)
+            self.refresh(endpoint)
         elif isinstance(seen, Unknown):
             raise OutcomeUnknown(
                 f"{operation.provider} does not tell whether endpoint {operation.resource} was "
@@ -235,8 +236,14 @@ class ServingService:
             + ", ".join(f"{endpoint.provider}/{endpoint.name}" for endpoint in named)
         )
 
+    def glance(self, listed: list[Endpoint]) -> list[Endpoint]:
+        """Each as it is now, or as it was last seen where its provider cannot be asked."""
+        return look_at_each(listed, self.refresh)
+
     def refresh(self, endpoint: Endpoint) -> Endpoint:
         """Look at the provider and record what is seen."""
+        if endpoint.handle is None:
+            endpoint = self._reload(endpoint)  # whoever deploys it may have its handle by now
         if endpoint.handle is None or endpoint.state.final:
             return endpoint
         wired = self._workspace.resolve(endpoint.provider)
@@ -254,7 +261,7 @@ class ServingService:
         row = self._operation_row(endpoint)
         if row is not None:
             self.settle(row)
-            endpoint = self._reload(endpoint)
+        endpoint = self._reload(endpoint)
         if endpoint.handle is None or endpoint.state.final:
             return self._save(replace(endpoint, state=EndpointState.DELETED))
         deployer = self._deployer(workspace.resolve(endpoint.provider))
@@ -280,18 +287,27 @@ class ServingService:
         self, operation: Operation, endpoint: Endpoint, *, deadline: Deadline
     ) -> Endpoint:
         try:
-            seen = poll(
-                lambda: self.refresh(endpoint),
-                until=lambda now: now.state is not EndpointState.CREATING,
-                deadline=deadline,
-                pauses=backoff(first_s=0.02, factor=1.5, longest_s=0.5, jitter=0.2),
-                doing=f"waiting for endpoint {endpoint.name} to be READY",
-            )
+            seen = self._come_up(endpoint, deadline=deadline)
         finally:
             # Left alone (Ctrl-C, the deadline) or done: the intent has been carried out.
             self._finish(operation)
+        return self._up(seen)
+
+    def _come_up(self, endpoint: Endpoint, *, deadline: Deadline) -> Endpoint:
+        return poll(
+            lambda: self.refresh(endpoint),
+            until=lambda now: now.state is not EndpointState.CREATING,
+            deadline=deadline,
+            pauses=backoff(first_s=0.02, factor=1.5, longest_s=0.5, jitter=0.2),
+            doing=f"waiting for endpoint {endpoint.name} to be READY",
+        )
+
+    def _up(self, seen: Endpoint) -> Endpoint:
+        """Return it if it came up; what failed is deleted, and raised with its reason."""
         if seen.state in _UP:
             return seen
+        if seen.state is not EndpointState.FAILED:
+            raise _not_ready(seen)  # deleted by another command, or past its time to live
         self._clear_failed(seen)
         raise self._failure(seen)
 
@@ -335,10 +351,8 @@ class ServingService:
     def _record_handle(self, operation: Operation, handle: EndpointHandle) -> Endpoint:
         owner = self._workspace.owner
         with self._workspace.store.begin() as connection:
-            endpoint = endpoints.get(
-                connection, owner, operation.provider, operation.emulated, operation.name
-            )
-            if endpoint is None or endpoint.operation != operation.id:
+            endpoint = endpoints.made_by(connection, owner, operation.id)
+            if endpoint is None:
                 raise StateError(
                     f"the record of endpoint {operation.name!r} is gone from the state database; "
                     "run: freelane cleanup"
@@ -353,29 +367,21 @@ class ServingService:
             operations.finish(connection, operation.id)
 
     def _note_failure(self, operation: Operation, error: FreelaneError) -> None:
-        intent.note_failure(self._workspace, operation, error)
-        if isinstance(error, OutcomeUnknown):
-            return
         owner = self._workspace.owner
-        with self._workspace.store.begin() as connection:
-            endpoint = endpoints.get(
-                connection, owner, operation.provider, operation.emulated, operation.name
-            )
-            if endpoint is not None and endpoint.operation == operation.id:
+
+        def undo(connection: Connection) -> None:
+            endpoint = endpoints.made_by(connection, owner, operation.id)
+            if endpoint is not None:
                 gone = replace(
                     endpoint, state=EndpointState.DELETED, detail="", reason=error.message
                 )
                 endpoints.save(connection, owner, gone)
 
+        intent.note_failure(self._workspace, operation, error, undo=undo)
+
     def _reload(self, endpoint: Endpoint) -> Endpoint:
         with self._workspace.store.read() as connection:
-            again = endpoints.get(
-                connection,
-                self._workspace.owner,
-                endpoint.provider,
-                endpoint.emulated,
-                endpoint.name,
-            )
+            again = endpoints.made_by(connection, self._workspace.owner, endpoint.operation)
         return again or replace(endpoint, state=EndpointState.DELETED)
 
     def _deployer(self, provider: Provider) -> Deployer:
@@ -387,6 +393,12 @@ class ServingService:
         with self._workspace.store.begin() as connection:
             endpoints.save(connection, self._workspace.owner, endpoint)
         return endpoint
+
+
+def _not_ready(endpoint: Endpoint) -> EndpointNotReady:
+    address = f"{endpoint.provider}/{endpoint.name}"
+    why = endpoint.reason or endpoint.detail or "it was ended while it was coming up"
+    return EndpointNotReady(f"endpoint {address} is {endpoint.state}: {why}", endpoint=address)
 
 
 def _new_endpoint(operation: Operation, artifact: Artifact) -> Endpoint:

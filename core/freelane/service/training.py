@@ -21,11 +21,13 @@ from freelane.model.operation import Found, Operation, Unknown, Verb
 from freelane.service import intent
 from freelane.service.artifacts import ArtifactService
 from freelane.service.intent import Intent
+from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace
 from freelane.state import jobs, operations
 from freelane.state.operations import OperationRow
 from freelane.waiting import Deadline, backoff, poll
 
+_STOPPED = frozenset({JobState.STOPPING, JobState.STOPPED})
 _MISSED = "not found at the provider; looking once more before it counts as gone"
 
 
@@ -37,9 +39,18 @@ class TrainingService:
         self._artifacts = artifacts
 
     def running_like(self, provider: str, name: str, spec_hash: str) -> Job | None:
-        """The job of this very spec that has not ended, if there is one."""
+        """The job of this very spec that goes on, or whose end nobody has seen yet.
+
+        One that was stopped, or that something other than the user's code ended, is none: asking
+        for it again means to have it run.
+        """
         with self._workspace.store.read() as connection:
-            return self._running_like(connection, provider, name, spec_hash)
+            job = self._running_like(connection, provider, name, spec_hash)
+        if job is None or job.handle is None:
+            return job
+        job = self.refresh(job)
+        ended = job.state in _STOPPED or job.cause is FailureCause.INTERRUPTED
+        return None if ended else job
 
     def submit(self, spec: JobSpec, *, provider: str, spec_hash: str, deadline: Deadline) -> Job:
         """Have the job at the provider, once; a rerun of the same spec goes on with it.
@@ -134,8 +145,14 @@ class TrainingService:
         with workspace.store.read() as connection:
             return jobs.newest(connection, workspace.owner, project=project, limit=limit)
 
+    def glance(self, listed: list[Job]) -> list[Job]:
+        """Each as it is now, or as it was last seen where its provider cannot be asked."""
+        return look_at_each(listed, self.refresh)
+
     def refresh(self, job: Job) -> Job:
         """Look at the provider and record what is seen; a final job is not asked about again."""
+        if job.handle is None:
+            job = self._reload(job)  # whoever submits it may have its handle by now
         if job.handle is None or _settled(job):
             return job
         wired = self._workspace.resolve(job.provider)
@@ -157,8 +174,14 @@ class TrainingService:
         Raises:
             DeadlineExceeded: It goes on past the deadline.
         """
+
+        def look() -> Job:
+            nonlocal job
+            job = self.refresh(job)  # it counts as gone only where the last look missed it too
+            return job
+
         return poll(
-            lambda: self.refresh(job),
+            look,
             until=lambda seen: seen.state.final,
             deadline=deadline,
             pauses=backoff(first_s=0.02, factor=1.5, longest_s=2.0, jitter=0.2),
@@ -216,12 +239,9 @@ class TrainingService:
     ) -> Job | None:
         workspace = self._workspace
         for job in jobs.active(connection, workspace.owner, project=workspace.project):
-            if (job.provider, job.emulated, job.name, job.spec_hash) == (
-                provider,
-                workspace.emulated,
-                name,
-                spec_hash,
-            ):
+            asked = (provider, workspace.emulated, name, spec_hash)
+            seen = (job.provider, job.emulated, job.name, job.spec_hash)
+            if seen == asked and job.state is not JobState.STOPPING:
                 return job
         return None
 
@@ -263,10 +283,7 @@ class TrainingService:
         return job
 
     def _note_failure(self, operation: Operation, error: FreelaneError) -> None:
-        intent.note_failure(self._workspace, operation, error)
-        if isinstance(error, OutcomeUnknown):
-            return
-        with self._workspace.store.begin() as connection:
+        def undo(connection: Connection) -> None:
             job = jobs.get(connection, self._workspace.owner, job_id(operation))
             if job is not None:
                 failed = replace(
@@ -277,6 +294,12 @@ class TrainingService:
                     ended=self._workspace.clock.now(),
                 )
                 jobs.save(connection, self._workspace.owner, failed)
+
+        intent.note_failure(self._workspace, operation, error, undo=undo)
+
+    def _reload(self, job: Job) -> Job:
+        with self._workspace.store.read() as connection:
+            return jobs.get(connection, self._workspace.owner, job.id) or job
 
     def _save(self, job: Job) -> Job:
         with self._workspace.store.begin() as connection:

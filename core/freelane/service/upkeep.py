@@ -16,11 +16,11 @@ from freelane.model.operation import (
     ResourceKind,
     Verb,
 )
+from freelane.service import intent
 from freelane.service.serving import ServingService
 from freelane.service.training import TrainingService
 from freelane.service.workspace import Workspace
 from freelane.state import jobs, operations
-from freelane.state.operations import OperationRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class UpkeepService:
             rows = operations.unfinished(connection, workspace.owner)
         for row in rows:
             what = f"{row.operation.verb} {row.operation.provider}/{row.operation.name}"
-            if self._held_elsewhere(row):
+            if intent.is_held_elsewhere(workspace, row):
                 report.problems.append(f"{what} is still under way in another process")
                 continue
             try:
@@ -109,14 +109,6 @@ class UpkeepService:
                 report.problems.append(f"{what}: {error.message}")
             else:
                 report.repaired.append(f"{what}: the interrupted operation is settled")
-
-    def _held_elsewhere(self, row: OperationRow) -> bool:
-        workspace = self._workspace
-        return (
-            row.holder is not None
-            and row.holder != workspace.holder()
-            and workspace.is_alive(row.holder)
-        )
 
     def _refresh_records(self, report: CleanupReport) -> None:
         workspace = self._workspace
@@ -142,8 +134,11 @@ class UpkeepService:
                 )
 
     def _sweep(self, provider: str, report: CleanupReport, *, delete: bool) -> None:
+        listed = list(self._ours(provider, report))
+        # Asked after the listing: an intent is written before its resource is made, so what another
+        # command has made by now is among them.
         wanted = self._wanted(provider)
-        for inventory, resource in self._ours(provider, report):
+        for inventory, resource in listed:
             if resource.kind is ResourceKind.ARTIFACT or not _runs(resource):
                 continue
             if resource.tags.get(TAG_OPERATION) in wanted:
