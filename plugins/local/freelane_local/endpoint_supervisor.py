@@ -27,7 +27,7 @@ from freelane.model.lifecycle import EndpointState
 from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
 from freelane_local import records
-from freelane_local.endpoint_folder import EndpointFolder, bury, write_status
+from freelane_local.endpoint_folder import EndpointFolder, bury, is_recorded_gone, write_status
 from freelane_local.logs import LogWriter
 
 _MOST_FAILED_STARTS = 5
@@ -223,6 +223,8 @@ class _Supervisor:
         finally:
             os.close(alive)
             os.close(held)
+            # What the model's code detached may hold the port, and must not outlive each crash.
+            supervise.end_descendants(grace_s=0.5)
 
     def _environment(self, python: str, cards: list[str]) -> dict[str, str]:
         self._interpreter = python
@@ -385,12 +387,17 @@ def _ping(port: int) -> bool:
 def main(argv: list[str]) -> int:
     """Supervise the endpoint of the one argument, a folder."""
     folder = EndpointFolder(Path(argv[0]))
-    life = records.try_lock(folder.life_lock)
-    if life is None:
-        return 0  # another supervisor was faster
-    if folder.supervisor.exists():
-        return 0  # the one supervisor has been and gone
-    records.write_json(folder.supervisor, ProcessId.current().to_json(), durable=False)
+    try:
+        # Whoever takes the endpoint for abandoned, or ends it, does so with this lock held.
+        with records.lock(folder.start_lock):
+            life = records.try_lock(folder.life_lock)
+            if life is None:
+                return 0  # another supervisor was faster
+            if folder.supervisor.exists() or is_recorded_gone(folder):
+                return 0  # the one supervisor has been and gone
+            records.write_json(folder.supervisor, ProcessId.current().to_json(), durable=False)
+    except FileNotFoundError:
+        return 0  # removed between the start and now
     supervise.adopt_orphans()
     supervisor = _Supervisor(folder)
     signal.signal(signal.SIGTERM, supervisor.ask_to_end)

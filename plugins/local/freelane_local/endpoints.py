@@ -17,6 +17,7 @@ from freelane.contract.provider import ProviderContext
 from freelane.errors import (
     CapabilityUnsupported,
     ConfigError,
+    FreelaneError,
     ResourceConflict,
     ResourceNotFound,
     StateError,
@@ -87,6 +88,10 @@ class LocalDeployer:
                     return EndpointHandle(spec.name, folder.path.name)
             except FileNotFoundError:
                 pass  # `find` took the folder for abandoned, just before it was started
+            except FreelaneError:
+                with contextlib.suppress(StateError):
+                    self.find(operation, deadline=deadline)  # gives up what never started
+                raise
             deadline.check("deploying")
 
     def status(self, handle: EndpointHandle, *, deadline: Deadline) -> EndpointStatus:
@@ -239,7 +244,11 @@ class LocalDeployer:
                     env=self._context.environ,  # the only way that a secret takes
                     output=folder.supervisor_log,
                 )
-            records.write_json(folder.started, process.to_json(), durable=False)
+            try:
+                records.write_json(folder.started, process.to_json(), durable=False)
+            except StateError:
+                supervise.terminate(process, grace_s=0.0)  # what is not recorded may not run
+                raise
             return True
 
     def _check(self, spec: EndpointSpec, options: LocalDeployConfig) -> gpu.Want:

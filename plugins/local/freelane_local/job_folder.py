@@ -64,6 +64,11 @@ class JobFolder:
         return self.path / "spawned.json"
 
     @property
+    def start_lock(self) -> Path:
+        """Held while a supervisor is started or takes the job on, and while it is given up."""
+        return self.path / "start.lock"
+
+    @property
     def supervisor(self) -> Path:
         return self.path / "supervisor.json"
 

@@ -448,14 +448,17 @@ def _number(document: records.Document, name: str) -> float | None:
 def main(argv: list[str]) -> int:
     """Take the job on, unless another supervisor has; 0 always, the status tells the rest."""
     folder = JobFolder(Path(argv[0]))
-    lock = records.try_lock(folder.path / "supervisor.lock")
-    if lock is None or folder.supervisor.exists() or folder.is_final():
-        return 0
-    supervise.adopt_orphans()
-    records.write_json(folder.supervisor, ProcessId.current().to_json(), durable=False)
-    spec = records.read_json(folder.spec)
-    if spec is None:
+    try:
+        # Whoever takes the job for abandoned, or ends it, does so with this lock held.
+        with records.lock(folder.start_lock):
+            lock = records.try_lock(folder.path / "supervisor.lock")
+            spec = records.read_json(folder.spec)
+            if lock is None or spec is None or folder.supervisor.exists() or folder.is_final():
+                return 0
+            records.write_json(folder.supervisor, ProcessId.current().to_json(), durable=False)
+    except FileNotFoundError:
         return 0  # removed between the start and now
+    supervise.adopt_orphans()
     JobRun(folder, spec).run()
     return 0
 

@@ -65,10 +65,15 @@ class LocalTrainer:
                 deadline.check("submitting the job")
                 _claim(folder, spec, document)
             self._check_ours(folder, operation)
-            # `find` may take the folder for abandoned just before it is started.
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 self._start(folder)
-                return handle
+            except FileNotFoundError:
+                continue  # `find` took the folder for abandoned just before it was started
+            except StateError:
+                with contextlib.suppress(StateError):
+                    self._was_abandoned(folder)  # a job that failed to start is not to be found
+                raise
+            return handle
 
     def status(self, handle: JobHandle, *, deadline: Deadline) -> JobStatus:
         del deadline  # local files
@@ -92,7 +97,7 @@ class LocalTrainer:
             return
         with records.storage(folder.stop):
             folder.stop.touch()
-        with records.lock(folder.path / "start.lock"):
+        with records.lock(folder.start_lock):
             if folder.supervised_by() is None and not folder.spawned.exists():
                 self._write_end(folder, "STOPPED", reason="stopped before it started")
 
@@ -261,7 +266,7 @@ class LocalTrainer:
         """Start the supervisor, once: the lock keeps submitters apart, the files remember."""
         if folder.supervisor.exists():
             return
-        with records.lock(folder.path / "start.lock"):
+        with records.lock(folder.start_lock):
             if folder.supervisor.exists() or folder.spawned.exists() or folder.is_final():
                 return
             with records.storage(folder.path):
@@ -272,12 +277,16 @@ class LocalTrainer:
                     env=self._context.environ,
                     output=folder.path / "supervisor.log",
                 )
-            records.write_json(folder.spawned, process.to_json(), durable=False)
+            try:
+                records.write_json(folder.spawned, process.to_json(), durable=False)
+            except StateError:
+                supervise.terminate(process, grace_s=0.0)  # what is not recorded may not run
+                raise
 
     def _was_abandoned(self, folder: JobFolder) -> bool:
         """Whether its maker died before it started anything; then it is removed: nothing ran."""
         try:
-            with records.lock(folder.path / "start.lock"):
+            with records.lock(folder.start_lock):
                 if folder.supervisor.exists() or folder.spawned.exists() or folder.is_final():
                     return False
                 _discard(folder.path)
@@ -290,7 +299,7 @@ class LocalTrainer:
         status = records.read_json(folder.status) or {}
         if is_final(status) or not self._is_orphaned(folder):
             return status
-        with records.lock(folder.path / "start.lock"):
+        with records.lock(folder.start_lock):
             status = records.read_json(folder.status) or {}  # it may just have ended
             if is_final(status) or not self._is_orphaned(folder):
                 return status
