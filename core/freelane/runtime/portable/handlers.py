@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import layout
 from .native import NativeHandler
 from .predictor import PredictorHandler
 from .sagemaker import FUNCTIONS, SageMakerHandler
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import ModuleType
 
     from .handler import Handler
@@ -38,12 +39,11 @@ def import_script(code: Path, script: str) -> ModuleType:
     path = code / script
     if not path.is_file():
         raise HandlerError(f"the script {script} is not among the code that came along")
-    for folder in dict.fromkeys((str(path.parent), str(code))):
-        if folder not in sys.path:
-            sys.path.insert(0, folder)
-    package = path.parent
-    dotted = ".".join(Path(script).with_suffix("").parts)
-    if package != code and (package / "__init__.py").is_file() and "-" not in dotted:
+    for folder in reversed(layout.search_path(code, script)):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    dotted = layout.module_name(code, script)
+    if dotted is not None:
         return _adopt(importlib.import_module(dotted))
     name = path.stem if path.stem not in sys.modules else f"user_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import names, stand_ins
+from . import layout, names, stand_ins
 from .task import TaskError, TrainingTask
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run(folder: Path, task: TrainingTask, environ: Mapping[str, str]) -> int:
     child_environ.setdefault("PYTHONUNBUFFERED", "1")
     child_environ["PYTHONPATH"] = os.pathsep.join(
         [
-            *dict.fromkeys((str(place.code), str(script.parent))),
+            *map(str, layout.search_path(place.code, task.script)),
             *filter(None, [child_environ.get("PYTHONPATH")]),
             *stand_ins.missing(),
         ]
@@ -52,13 +52,9 @@ def command(code: Path, script: str) -> list[str]:
     path = code / script
     if path.suffix == ".sh":
         return ["/bin/sh", script]
-    if (path if path.is_dir() else path.parent) != code:
-        package = path if path.is_dir() else path.parent
-        # Inside a package only a module run by name may import its neighbours relatively.
-        if (package / "__init__.py").is_file():
-            dotted = ".".join(Path(script).with_suffix("").parts)
-            if all(part.isidentifier() for part in dotted.split(".")):
-                return [sys.executable, "-m", dotted]
+    module = layout.module_name(code, script)
+    if module is not None:
+        return [sys.executable, "-m", module]
     return [sys.executable, script]
 
 
