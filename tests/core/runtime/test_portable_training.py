@@ -149,6 +149,40 @@ def test_a_metric_reported_to_vertex_tuning_becomes_a_live_metric(run):
     assert json.loads((run.output / "metrics.jsonl").read_text()) == {"r2": 0.5, "step": 3}
 
 
+def test_a_script_that_logs_an_experiment_and_writes_through_gcsfs_trains_unmodified(run):
+    run.write("trainer/__init__.py", "")
+    run.write("trainer/task.py", (SCRIPTS / "vertex_experiment.py").read_text())
+    run.channel("train", {"part-0.csv": "1\n2\n", "part-1.csv": "3\n"})
+    code, out, err = run("trainer/task.py", hyperparameters={"epochs": 2})
+    assert code == 0, err
+    assert 'params {"epochs": 2}' in out
+    lines = (run.output / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"loss": 0.5, "step": 0},
+        {"loss": 0.25, "step": 1},
+        {"mean": 2},
+    ]
+    assert (run.model / "model.pkl").is_file()
+
+
+def test_a_script_for_the_xgboost_image_reads_its_channels_through_it(run):
+    run.write("train.py", (SCRIPTS / "sagemaker_xgboost.py").read_text())
+    run.write(
+        "xgboost.py",
+        "class DMatrix:\n"
+        "    def __init__(self, data, label=()): self.rows, self.label = data.tolist(), [*label]\n",
+    )
+    run.channel("train", {"a.csv": "0,1,2\n", "b.csv": "1,3,4\n"})
+    run.channel("validation", {"v.libsvm": "1 0:5 2:7\n"})
+    code, _, err = run("train.py")
+    assert code == 0, err
+    assert json.loads((run.model / "xgboost-model").read_text()) == {
+        "train": [[1, 2], [3, 4]],
+        "labels": [0, 1],
+        "validation": [[5, None, 7]],
+    }
+
+
 def test_a_job_runs_from_a_copied_folder_on_python_3_9(run, oldest_python):
     run.write("train.py", (SCRIPTS / "stdlib_train.py").read_text())
     run.channel("train", {"line.csv": "1,2\n2,4\n"})
@@ -223,6 +257,20 @@ def test_a_script_in_a_package_may_import_relatively(run):
     run.write("trainer/__init__.py", "").write("trainer/model.py", "WIDTH = 3")
     run.write("trainer/task.py", "from .model import WIDTH; import model; print(WIDTH, __name__)")
     assert run("trainer/task.py") == (0, "3 __main__\n", "")
+
+
+def test_a_package_below_src_finds_itself_by_name(run):
+    run.write("src/acme/__init__.py", "").write("src/acme/data/__init__.py", "ROWS = 4")
+    run.write("src/acme/train.py", "from acme.data import ROWS; from . import data; print(ROWS)")
+    run.write("scripts/train.py", "from acme.data import ROWS; print(ROWS)")
+    assert run("src/acme/train.py") == (0, "4\n", "")
+    assert run("scripts/train.py") == (0, "4\n", "")
+
+
+def test_a_module_of_the_package_hides_none_of_pythons_own(run):
+    run.write("trainer/__init__.py", "").write("trainer/random.py", "raise SystemExit('not this')")
+    run.write("trainer/task.py", "import random; print(random.choice([5]))")
+    assert run("trainer/task.py") == (0, "5\n", "")
 
 
 def test_a_package_is_run_by_its_main_module(run):

@@ -1,1 +1,5 @@
-"""Stands in for sagemaker-containers: what AWS's scikit-learn examples import of it."""
+"""Stands in for AWS's sagemaker-containers, for scripts that import it; it has no servers."""
+
+from .beta.framework import training_env
+
+__all__ = ["training_env"]

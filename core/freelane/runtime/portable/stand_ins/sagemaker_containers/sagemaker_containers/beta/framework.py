@@ -79,7 +79,8 @@ class Response:
         return self.response
 
 
-def _training_env() -> SimpleNamespace:
+def training_env() -> SimpleNamespace:
+    """The job as attributes."""
     names = os.environ
     return SimpleNamespace(
         model_dir=names.get("SM_MODEL_DIR"),
@@ -97,7 +98,7 @@ def _training_env() -> SimpleNamespace:
 
 
 worker = SimpleNamespace(Response=Response)
-env = SimpleNamespace(training_env=_training_env, TrainingEnv=_training_env)
+env = SimpleNamespace(training_env=training_env, TrainingEnv=training_env)
 modules = SimpleNamespace()
 transformer = SimpleNamespace()
 server = SimpleNamespace()

@@ -1,0 +1,5 @@
+"""The predictor for XGBoost models."""
+
+from .predictor import XgboostPredictor
+
+__all__ = ["XgboostPredictor"]

@@ -1,0 +1,1 @@
+"""Stands in for what scripts import from AWS's XGBoost image: reading CSV and LIBSVM."""
