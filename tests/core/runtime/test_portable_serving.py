@@ -270,6 +270,91 @@ def test_an_input_fn_that_reads_a_bare_list_or_inputs_is_sent_that(serve):
         assert served.predict({"instances": [[1]]})[1] == {"predictions": [9]}
 
 
+SHAPES = {
+    "instances, in predict_fn alone": (
+        "def input_fn(b, t): return json.loads(b)\n"
+        "def predict_fn(data, model): ran(); return [sum(row) for row in data['instances']]\n"
+    ),
+    "instances, in a function of its own": (
+        "def rows_of(body): return body.get('instances')\n"
+        "def input_fn(b, t): return json.loads(b)\n"
+        "def predict_fn(data, model): ran(); return [sum(row) for row in rows_of(data)]\n"
+    ),
+    "csv, whatever its type": (
+        "def input_fn(b, t):\n"
+        "    return [[float(cell) for cell in row] for row in csv.reader(io.StringIO(b))]\n"
+        "def predict_fn(data, model): ran(); return [sum(row) for row in data]\n"
+    ),
+    "npy alone": (
+        "import numpy as np\n"
+        "def input_fn(b, t): assert t == 'application/x-npy'; return np.load(io.BytesIO(b))\n"
+        "def predict_fn(data, model): ran(); return data.sum(axis=1)\n"
+    ),
+    "csv, in a transform_fn that joins its predictions": (
+        "def transform_fn(model, b, t, accept):\n"
+        "    ran()\n"
+        "    if t != 'text/csv': raise ValueError(t)\n"
+        "    sums = [sum(map(float, line.split(','))) for line in b.splitlines()]\n"
+        "    return ','.join(map(str, sums)), 'text/csv'\n"
+    ),
+    "an output_fn that writes CSV alone": (
+        "def input_fn(b, t):\n"
+        "    return [[float(cell) for cell in row] for row in csv.reader(io.StringIO(b))]\n"
+        "def predict_fn(data, model): ran(); return [sum(row) for row in data]\n"
+        "def output_fn(result, accept):\n"
+        "    if accept != 'text/csv': raise ValueError(accept)\n"
+        "    return '\\n'.join(map(str, result))\n"
+    ),
+}
+PREAMBLE = (
+    "import csv, io, json\n"
+    "def ran(): print('the model ran', flush=True)\n"
+    "def model_fn(d): return 1\n"
+)
+
+
+@pytest.mark.parametrize("style", SHAPES)
+def test_a_script_is_sent_the_shape_that_it_reads_and_runs_its_model_once(serve, style):
+    served = serve(PREAMBLE + SHAPES[style])
+    assert served.predict({"instances": [[1, 2], [3, 4]]}) == (200, {"predictions": [3, 7]})
+    assert served.log.read_text().count("the model ran") == 1
+
+
+def test_a_predict_fn_that_fails_is_not_called_again(serve):
+    served = serve(
+        PREAMBLE + "def input_fn(b, t): return json.loads(b)\n"
+        "def predict_fn(data, model): ran(); raise OSError('the database is down')\n"
+    )
+    status, answer = served.predict({"instances": [[1]]})
+    assert status == 500
+    assert "the database is down" in answer["error"]["message"]
+    assert served.log.read_text().count("the model ran") == 1
+
+
+def test_a_script_that_reads_one_record_gets_one_for_each_instance(serve):
+    served = serve(
+        PREAMBLE + "def input_fn(b, t): record = json.loads(b); return record['a'] + record['b']\n"
+        "def predict_fn(data, model): ran(); return {'sum': data}\n"
+    )
+    rows = [{"a": 1, "b": 2}, {"a": 3, "b": 4}]
+    answer = {"predictions": [{"sum": 3}, {"sum": 7}]}
+    assert served.predict({"instances": rows}) == (200, answer)
+    assert served.log.read_text().count("the model ran") == 2
+
+
+def test_a_package_below_src_serves_what_it_trained(serve):
+    served = serve(
+        "from acme.io import Adder\n"
+        "def load(d): return Adder()\n"
+        "def predict(model, rows): return [model.add(row) for row in rows]\n",
+        more={
+            "src/acme/__init__.py": "",
+            "src/acme/io.py": "class Adder:\n    def add(self, row): return sum(row)\n",
+        },
+    )
+    assert served.predict({"instances": [[1, 2]]})[1] == {"predictions": [3]}
+
+
 def test_a_predict_fn_that_reads_inputs_gets_the_object_as_it_was_sent(serve):
     served = serve(
         "def model_fn(d): return 2\n"

@@ -13,12 +13,12 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from . import codec, json_limits
+from . import codec, json_limits, shapes
 from .handler import Handler, Reply
 from .problems import BadRequest, ModelError, Unprocessable, UnsupportedType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
 
@@ -45,6 +45,8 @@ class SageMakerHandler(Handler):
         self._input_fn: Callable[..., object] = own["input_fn"] or _default_input
         self._predict_fn: Callable[..., object] = own["predict_fn"] or _default_predict
         self._output_fn: Callable[..., object] = own["output_fn"] or _default_output
+        readers = [own[name] for name in ("transform_fn", "input_fn", "predict_fn") if own[name]]
+        self._order = shapes.likeliest_first(readers)
         self._shape: str | None = None
         model_fn = own["model_fn"]
         if model_fn is None:
@@ -62,35 +64,62 @@ class SageMakerHandler(Handler):
         return _reply(self._transform(data, kind, accept), accept)
 
     def predict(self, instances: list[object], parameters: dict[str, object] | None) -> object:
-        """The functions' answer to instances, sent to them in the shape that their input_fn reads.
+        """The functions' answer to instances, sent to them in the shape that the script reads.
 
-        A script's input_fn may expect the bare list, `{"instances": ...}`, `{"inputs": ...}` or
-        CSV. The first shape that works is kept for good.
+        Only an input_fn that raises leads to another shape, and an output_fn to another type; what
+        runs the model is called once, for it may be slow or have effects. The first shape that is
+        answered is kept for good.
         """
-        shapes = dict(_shapes(instances, parameters))
-        if not self._own_input and self._transform_fn is None:
-            kept = ("list", "inputs") if self._own_predict else ("list",)
-            shapes = {name: shapes[name] for name in kept}
-        if self._shape in shapes:
-            data, kind = shapes[self._shape]
-            return _values(_reply(self._transform(data, kind, codec.JSON), codec.JSON))
         first: Exception | None = None
-        for shape, (data, kind) in shapes.items():
-            try:
-                reply = _reply(self._transform(data, kind, codec.JSON), codec.JSON)
-            except Exception as error:  # noqa: BLE001 - the user's own; the first is told
-                first = first or error
+        for shape in self._tried(parameters):
+            bodies = shapes.bodies(shape, instances, parameters)
+            if bodies is None:
                 continue
+            if self._transform_fn is not None:
+                replies = [
+                    _reply(self._transform(*body, codec.JSON), codec.JSON) for body in bodies
+                ]
+            else:
+                try:
+                    read = [self._call(self._input_fn, *body) for body in bodies]
+                except Exception as error:  # noqa: BLE001 - the user's own; the first is told
+                    first = first or error
+                    continue
+                replies = [self._readable(data) for data in read]
             self._shape = shape
-            return _values(reply)
+            if shape == "record":
+                return [_alone(_values(reply, 1)) for reply in replies]
+            return _values(replies[0], len(instances))
         raise first or ModelError("the script's input_fn takes none of the shapes it was sent")
+
+    def _tried(self, parameters: dict[str, object] | None) -> tuple[str, ...]:
+        if not self._own_input and self._transform_fn is None:
+            takes_object = self._own_predict and self._order[0] == "inputs"
+            return ("inputs",) if takes_object else ("list",)
+        if self._shape is not None:
+            return (self._shape,)
+        if parameters is not None:  # which no other shape can carry
+            return ("instances", *(shape for shape in self._order if shape != "instances"))
+        return self._order
 
     def _transform(self, data: str | bytes, kind: str, accept: str) -> object:
         if self._transform_fn is not None:
             return self._call(self._transform_fn, self._model, data, kind, accept)
-        read = self._call(self._input_fn, data, kind)
-        result = self._call(self._predict_fn, read, self._model)
+        return self._answer(self._call(self._input_fn, data, kind), accept)
+
+    def _answer(self, data: object, accept: str) -> object:
+        result = self._call(self._predict_fn, data, self._model)
         return self._call(self._output_fn, result, accept)
+
+    def _readable(self, data: object) -> Reply:
+        result = self._call(self._predict_fn, data, self._model)
+        first: Exception | None = None
+        for accept in (codec.JSON, codec.CSV, codec.NPY):
+            try:
+                return _reply(self._call(self._output_fn, result, accept), accept)
+            except Exception as error:  # noqa: BLE001, PERF203 - the user's own; the first is told
+                first = first or error
+        raise first or ModelError("the script's output_fn answers nothing")
 
     def _call(self, function: Callable[..., object], *given: object) -> object:
         """Newer scripts take the request's context as one more argument."""
@@ -99,24 +128,6 @@ class SageMakerHandler(Handler):
         except (TypeError, ValueError):
             count = len(given)
         return function(*given, self._context) if count == len(given) + 1 else function(*given)
-
-
-def _shapes(
-    instances: list[object], parameters: dict[str, object] | None
-) -> Iterator[tuple[str, tuple[str, str]]]:
-    request: dict[str, object] = {"instances": instances}
-    if parameters is not None:
-        request["parameters"] = parameters
-        yield "instances", (json.dumps(request), codec.JSON)
-    yield "list", (json.dumps(instances), codec.JSON)
-    if parameters is None:
-        yield "instances", (json.dumps(request), codec.JSON)
-    yield "inputs", (json.dumps({"inputs": instances}), codec.JSON)
-    flat = [row for row in instances if isinstance(row, list)]
-    if len(flat) == len(instances) and not any(
-        isinstance(c, (list, dict)) for r in flat for c in r
-    ):
-        yield "csv", (codec.write(instances, codec.CSV).decode("utf-8"), codec.CSV)
 
 
 def _decode(body: bytes) -> str:
@@ -143,16 +154,18 @@ def _reply(result: object, accept: str) -> Reply:
     return Reply(codec.write(result, codec.JSON), codec.JSON)
 
 
-def _values(reply: Reply) -> object:
-    """The predictions in a reply; one that cannot be read is one prediction, as text."""
+def _values(reply: Reply, count: int) -> object:
+    """The predictions for `count` instances; what cannot be read is one prediction, as text."""
     kind = codec.media_type(reply.content_type)
     if kind == codec.NPY:
         return codec.read_npy(reply.body)
     text = reply.body.decode("utf-8", "replace")
     if kind == codec.CSV:
         rows = codec.read_csv(reply.body)
-        narrow = all(isinstance(row, list) and len(row) == 1 for row in rows)
-        return [row[0] for row in rows if isinstance(row, list)] if narrow else rows
+        lists = [row for row in rows if isinstance(row, list)]
+        if len(lists) == 1 and len(lists[0]) == count:  # ",".join(predictions), as AWS's do
+            return lists[0]
+        return [row[0] for row in lists] if all(len(row) == 1 for row in lists) else rows
     try:
         value: object = json.loads(text)
     except ValueError:
@@ -160,6 +173,12 @@ def _values(reply: Reply) -> object:
     if isinstance(value, (dict, list)):
         return value
     return [value]
+
+
+def _alone(value: object) -> object:
+    """The one prediction of a reply to one instance."""
+    items = value.get("predictions", value) if isinstance(value, dict) else value
+    return items[0] if isinstance(items, list) and len(items) == 1 else items
 
 
 def _default_input(data: str | bytes, content_type: str) -> object:
@@ -187,9 +206,13 @@ def _default_input(data: str | bytes, content_type: str) -> object:
 def _default_predict(data: object, model: object) -> object:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(model, torch.nn.Module):
+        tensor, weights = torch.as_tensor(data), next(model.parameters(), None)
+        if weights is not None:
+            floats = tensor.is_floating_point()
+            tensor = tensor.to(weights.device, weights.dtype if floats else None)
         with torch.no_grad():
             model.eval()
-            return model(torch.as_tensor(data))
+            return model(tensor)
     xgboost = sys.modules.get("xgboost")
     if xgboost is not None and isinstance(model, xgboost.Booster):
         return model.predict(xgboost.DMatrix(data))
