@@ -2,7 +2,8 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from freelane.client.jobs import Job
 
 SHOWN = 50
+_PAGE = 1000
+"""Lines printed at once where nobody waits for the next one."""
 
 
 @click.command("jobs", cls=Verb)
@@ -71,18 +74,25 @@ def logs(session: Session, *, job: str, follow: bool, tail: int | None) -> None:
     with session.client() as client:
         found = client.jobs.get(job)
         lines: Iterable[str] = client.jobs.logs(found.id, follow=follow)
-        if tail is not None and not follow:
-            lines = deque(lines, maxlen=tail)
+        cut = tail is not None and not follow
+        shown = map(clean, deque(lines, maxlen=tail) if cut else lines)
         if output.as_json:
-            kept = deque(lines, maxlen=tail)
-            output.result({"logs": {"job": found.id, "lines": map(clean, kept)}}, lambda: None)
+            kept = shown if cut or tail is None else deque(shown, maxlen=tail)
+            output.long_result("logs", {"job": found.id}, "lines", kept)
             return
         try:
-            for line in lines:
-                click.echo(clean(line))
+            for page in pages(shown, 1 if follow else _PAGE):
+                click.echo("\n".join(page))
         except KeyboardInterrupt:
             if follow and not found.state.final:
                 output.note(f"detached; job {found.id} goes on: {way_back(found.id)}")
+
+
+def pages(lines: Iterable[str], size: int) -> Iterator[list[str]]:
+    """The lines, so many at a time."""
+    rest = iter(lines)
+    while page := list(islice(rest, size)):
+        yield page
 
 
 @click.command("stop", cls=Verb)

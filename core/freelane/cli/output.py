@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from freelane.cli.document import SCHEMA_VERSION, plain
 from freelane.cli.progress import Progress, progress
 from freelane.cli.redact import redact
 from freelane.cli.terminal import is_terminal
+
+_IN_MEMORY_BYTES = 4 * 2**20
+_PART = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,24 @@ class Output:
             click.echo(json.dumps(told, indent=indent, allow_nan=False))
         else:
             people()
+
+    def long_result(
+        self, name: str, document: Mapping[str, object], last: str, items: Iterable[str]
+    ) -> None:
+        """Print `{name: {**document, last: [...items]}}`, which may be too long for memory.
+
+        It waits in a file until the last item is there: what fails on the way leaves no half a
+        document on stdout.
+        """
+        head = json.dumps({"schema_version": SCHEMA_VERSION, name: {**document, last: []}})
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, mode="w+") as kept:
+            for number, item in enumerate(items):
+                kept.write(f", {json.dumps(item)}" if number else json.dumps(item))
+            kept.seek(0)
+            click.echo(head.removesuffix("]}}"), nl=False)
+            while part := kept.read(_PART):
+                click.echo(part, nl=False)
+        click.echo("]}}")
 
     def note(self, text: str) -> None:
         """Tell a person something beside the result; on stderr, so that pipes stay clean."""

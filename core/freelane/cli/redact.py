@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 
-from freelane.config.redact import HIDDEN, redacted
+from freelane.config.redact import HIDDEN, without_credentials
 
 _SHORTEST_SECRET = 8  # below it, a value such as `true` or `1` would blank ordinary words
 _SECRET_NAME = re.compile(
@@ -26,7 +26,9 @@ def redaction(environ: Mapping[str, str]) -> Callable[[str], str]:
     def clean(text: str) -> str:
         if values is not None:
             text = values.sub(HIDDEN, text)
-        return _BEARER.sub(rf"\1{HIDDEN}", str(redacted("", text)))
+        if "bearer" in text.lower():
+            text = _BEARER.sub(rf"\1{HIDDEN}", text)
+        return without_credentials(text)
 
     return clean
 
