@@ -1,13 +1,17 @@
 """Text for people: tables, cards, amounts; rich at a terminal, plain columns in a pipe."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain, repeat
 
 import click
 
 from freelane.cli.redact import redact
 from freelane.cli.terminal import colour, console, is_terminal
+from freelane.cli.widths import GAP, fitted
 
 _COLOURS = {
     "SUCCEEDED": "green", "READY": "green", "ok": "green",
@@ -17,6 +21,7 @@ _COLOURS = {
     "STOPPED": "dim", "DELETED": "dim",
 }  # fmt: skip
 _KIB = 1024
+_NARROWEST = 20
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -86,20 +91,44 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, empty: st
     if not rows:
         click.echo(empty)
         return
-    cells = [[cell(value) for value in row] for row in rows]
+    # A column without a header holds a mark, and no mark is nothing to see.
+    cells = [
+        [
+            cell(value) if header else str(value).strip()
+            for header, value in zip(headers, row, strict=True)
+        ]
+        for row in rows
+    ]
     if not is_terminal(sys.stdout):
         click.echo(columns([[header.upper() for header in headers], *cells]))
         return
+    told = [index for index in range(len(headers)) if any(row[index] != "-" for row in cells)]
+    _draw([headers[index] for index in told], [[row[index] for index in told] for row in cells])
+
+
+def _draw(headers: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Draw a table as wide as the terminal lets it be, or one card a row where it is too narrow."""
     from rich import box  # noqa: PLC0415 - rich, only for a terminal
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for header in headers:
-        drawn.add_column(header, overflow="fold")
+    paper = console()
+    widths = fitted([headers, *cells], paper.width)
+    if widths is None:
+        named = 1 + headers.index(next(filter(None, headers)))  # the marks before it go with it
+        for row in cells:
+            fields = dict(zip(headers[named:], row[named:], strict=True))
+            card(" ".join(filter(None, row[:named])), fields)
+        return
+    drawn = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold",
+        padding=(0, GAP - 1, 0, 0),
+    )  # fmt: skip
+    for header, width in zip(headers, widths, strict=True):
+        drawn.add_column(header, width=width, overflow="fold")
     for row in cells:
         drawn.add_row(*(Text(text, style=_COLOURS.get(text, "")) for text in row))
-    console().print(drawn)
+    paper.print(drawn)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
@@ -120,7 +149,19 @@ def card(title: str, fields: Mapping[str, object]) -> None:
     for name, text in shown.items():
         paint = _COLOURS.get(text)
         styled = click.style(text, fg=paint) if bright and paint not in {None, "dim"} else text
-        click.echo(f"  {name:<{width}}  {styled}", color=colour())
+        for lead, line in zip(chain([name], repeat("")), _wrapped(styled, width + 4), strict=False):
+            click.echo(f"  {lead:<{width}}  {line}", color=colour())
+
+
+def _wrapped(text: str, indent: int) -> list[str]:
+    """The text in lines that fit beside `indent` columns of a terminal; in a pipe, one line."""
+    if not is_terminal(sys.stdout):
+        return [text]
+    room = shutil.get_terminal_size().columns - indent
+    if len(text) <= room or room < _NARROWEST:
+        return [text]
+    # A path, an address or an id stays whole: it is there to be copied.
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
 
 
 def say(text: str) -> None:

@@ -110,6 +110,52 @@ def test_a_narrow_terminal_folds_and_loses_nothing(terminal, monkeypatch):
         assert word in shown.text
 
 
+def test_an_id_stays_whole_beside_a_long_text(terminal, monkeypatch):
+    shown = terminal()
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    job, reason = "digits-6160ea86", "the file that you wanted " * 5
+    render.table(["id", "state", "reason"], [[job, "FAILED", reason]], empty="none")
+    assert job in shown.text
+    assert "reason" in click.unstyle(shown.text).splitlines()[0]
+
+
+def test_rows_that_do_not_fit_are_cards(terminal, monkeypatch):
+    shown = terminal()
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    headers = ["", "name", "state", "address", "reason"]
+    url, reason = "http://127.0.0.1:43065", "it has not answered for a very long time"
+    render.table(headers, [["*", "digits", "READY", url, reason]], empty="none")
+    lines = [line.rstrip() for line in click.unstyle(shown.text).splitlines()]
+    assert lines[:3] == ["* digits", "  state    READY", f"  address  {url}"]
+    assert max(map(len, lines)) <= 40
+
+
+def test_a_column_of_nothing_is_left_out_at_a_terminal(terminal):
+    shown = terminal()
+    render.table(["id", "reason"], [["a", None], ["b", None]], empty="none")
+    assert "reason" not in shown.text
+
+
+def test_a_long_result_that_fails_on_the_way_prints_nothing(capsys):
+    def lines():
+        yield "one"
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        Output(as_json=True).long_result("logs", {"job": "a"}, "lines", lines())
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("lines", [[], ["one"], ["one", 'a "second"']])
+def test_a_long_result_is_the_document_that_a_short_one_is(capsys, lines):
+    Output(as_json=True).long_result("logs", {"job": "a"}, "lines", lines)
+    long = capsys.readouterr().out
+    Output(as_json=True).result({"logs": {"job": "a", "lines": lines}}, lambda: None)
+    assert long == capsys.readouterr().out
+
+
 def test_square_brackets_are_text_and_no_markup(terminal):
     shown = terminal()
     render.table(["id"], [["[providers.local] [/bold]"]], empty="none")
