@@ -70,6 +70,16 @@ class Verbs(click.Group):
         command = getattr(module, "import_" if cmd_name == "import" else cmd_name)
         return command if isinstance(command, click.Command) else None
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(
+                f"no such option {error.option_name!r} before a verb; "
+                "a verb's options stand after it: freelane VERB --json",
+                ctx,
+            ) from error
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -77,7 +87,7 @@ class Verbs(click.Group):
         if find_verb(name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             import difflib  # noqa: PLC0415 - only a mistake pays for it
 
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise click.UsageError(f"there is no verb {name!r}{meant}", ctx)
         return super().resolve_command(ctx, args)
@@ -142,7 +152,7 @@ def main(args: Sequence[str] | None = None) -> int:
         check_platform(sys.platform)
         if COMPLETE_VARIABLE in os.environ:
             cli.main(given, prog_name="freelane")
-        with cli.make_context("freelane", given) as ctx:
+        with cli.make_context("freelane", list(given)) as ctx:  # click empties what it is given
             cli.invoke(ctx)
         if sys.stdout is not None:
             sys.stdout.flush()

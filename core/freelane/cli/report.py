@@ -60,6 +60,12 @@ def describe(error: BaseException) -> Failure:
 def _one_sentence(error: click.ClickException) -> str:
     """Click's message in the style of ours: no capital, no full stop."""
     message = " ".join(error.format_message().split()).removesuffix(".")
+    if isinstance(error, click.NoSuchOption):
+        message = f"no such option {error.option_name!r}"
+        near = error.possibilities or ()
+        message += f"; did you mean {' or '.join(sorted(near))}?" if near else ""
+    if isinstance(error, click.BadParameter):
+        message = message.replace("is not a valid integer range", "is not a whole number")
     second = message[1:2]
     return message if second.isupper() else message[:1].lower() + message[1:]
 

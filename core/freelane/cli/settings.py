@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from freelane.config.load import Config
 
 
-@click.group("config")
-def config() -> None:
+@click.group("config", invoke_without_command=True)
+@click.pass_context
+def config(ctx: click.Context) -> None:
     """Show each setting and where it comes from."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @config.command("show", cls=Verb)

@@ -70,8 +70,8 @@ class Config:
         """
         if self.file is None:
             raise ConfigError(
-                f"no {FILE} in {self.root} or above it; start a project with: freelane init",
-                hint="freelane init",
+                f"no {FILE} in {self.root} or above it",
+                hint="freelane init DIR starts a project; --config FILE names one elsewhere",
             )
 
     def provider_for(self, verb: Verb | None) -> str:
@@ -133,11 +133,16 @@ class Config:
         for name in self.project.providers:
             table = self.provider_table(name)
             if table.plugin not in known_plugins:
-                self._refuse_near_miss(table, known_plugins)
+                self.refuse_near_miss(table, known_plugins)
                 unused.append(table)
         return unused
 
-    def _refuse_near_miss(self, table: ProviderTable, known_plugins: Collection[str]) -> None:
+    def refuse_near_miss(self, table: ProviderTable, known_plugins: Collection[str]) -> None:
+        """See that a table whose plugin is not installed is no misspelled one.
+
+        Raises:
+            ConfigError: Its plugin's name is a near miss of a known one's.
+        """
         near = near_miss(table.plugin, sorted(known_plugins))
         if near is None:
             return
@@ -230,7 +235,7 @@ def _named(file: Path) -> Document:
             document = read(candidate)
             if document is not None:
                 return document
-        raise ConfigError(f"no {FILE} in {file}", hint="freelane init")
+        raise ConfigError(f"no {FILE} in {file}", hint=f"freelane init {file} starts a project")
     document = read(file)
     if document is not None:
         return document

@@ -120,9 +120,9 @@ class Registry:
                     hint=f"add {plugin} to {ALLOW_LIST}",
                 )
         near = difflib.get_close_matches(plugin, self._infos, n=1)
-        guess = f"did you mean {near[0]}? " if near else ""
+        guess = f"; did you mean {near[0]}?" if near else ""
         raise ProviderNotFound(
-            f"no installed plugin brings a provider {plugin!r}; {guess}"
+            f"no installed plugin brings a provider {plugin!r}{guess} "
             f"(installed: {', '.join(self._infos) or 'none'})",
             hint="freelane providers",
         )

@@ -74,8 +74,11 @@ def collect(source: Path, *, exclude: Sequence[str], script: str) -> tuple[str, 
         found.add(PurePosixPath(script).as_posix())
     else:
         near = get_close_matches(script, sorted(found), n=3, cutoff=0.5)
-        hint = f"; there is {', '.join(near)}" if near else ""
-        raise ConfigError(f"script {script!r} is not in {source}{hint}")
+        there = f"; there is {', '.join(near)}" if near else ""
+        raise ConfigError(
+            f"script {script!r} is not in {source}{there}",
+            hint='--script FILE names another, as does script = "..." in freelane.toml',
+        )
     return tuple(sorted(found))
 
 

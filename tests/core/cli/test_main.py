@@ -112,6 +112,29 @@ def test_a_misspelled_verb_names_the_nearest(freelane):
     assert ran.out == ""
 
 
+def test_an_option_before_the_verb_is_told_where_it_goes(freelane):
+    ran = freelane("--json", "jobs")
+    assert (ran.code, ran.err) == (2, "")
+    assert "freelane VERB --json" in ran.document["error"]["message"]
+
+
+def test_a_misspelled_option_names_the_nearest(freelane):
+    ran = freelane("jobs", "--jsn")
+    assert ran.err.splitlines()[0] == "error: no such option '--jsn'; did you mean --json?"
+
+
+def test_a_number_that_is_none_is_refused_in_plain_words(freelane):
+    ran = freelane("jobs", "--limit", "x")
+    assert ran.code == 2
+    assert "'x' is not a whole number" in ran.err
+
+
+def test_config_alone_shows_its_help(freelane):
+    ran = freelane("config")
+    assert (ran.code, ran.err) == (0, "")
+    assert "show" in ran.out
+
+
 def test_a_verb_like_no_other_names_none(freelane):
     ran = freelane("xyzzy")
     assert ran.code == 2

@@ -148,7 +148,7 @@ def test_errors_in_pyproject_name_its_own_table(project, user_file):
 def test_without_a_project_the_rest_still_loads(load_text, project):
     config = load_text(user='provider = "vertex"\n')
     assert (config.file, config.root, config.project.provider) == (None, project, "vertex")
-    with pytest.raises(ConfigError, match="freelane init"):
+    with pytest.raises(ConfigError, match="no freelane"):
         config.require_project()
 
 
