@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,11 @@ _PIP = (
     *(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"),
     *("--no-build-isolation", "--no-cache-dir", "--disable-pip-version-check"),
 )
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they
+    # start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
