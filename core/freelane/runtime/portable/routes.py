@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 import threading
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 MODEL_WAIT_S = 60.0
 LONGEST_TEXT = 500
-_PATH = re.compile(r"(?<![\w.])/(?:[\w.@+-]+/)+[\w.@+-]*")
+_PATH = re.compile(r"""(['"])~?/[^'"]*\1|(?<![\w.])/(?:[\w.@+-]+/)+[\w.@+-]*""")
 
 
 @dataclass(frozen=True)
@@ -159,9 +160,11 @@ def problem_of(error: BaseException, request_id: str) -> Problem:
 
 
 def _log(error: BaseException, request_id: str) -> None:
-    lines = traceback.format_exception(type(error), error, error.__traceback__)
-    sys.stderr.write(f"freelane: request {request_id} failed\n{''.join(lines)}")
-    sys.stderr.flush()
+    # The user's code may have closed or replaced stderr: the caller is answered all the same.
+    with contextlib.suppress(Exception):
+        lines = traceback.format_exception(type(error), error, error.__traceback__)
+        sys.stderr.write(f"freelane: request {request_id} failed\n{''.join(lines)}")
+        sys.stderr.flush()
 
 
 def _alive(_head: Head, _body: bytes) -> Reply:

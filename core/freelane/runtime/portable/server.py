@@ -153,13 +153,17 @@ class _Caller(socketserver.BaseRequestHandler):
                 self.server.access.check_token(head.headers)
             if route.predicts:
                 self.server.rates.take()
-            body = self._body(connection, head, required=route.predicts)
-            close = not head.keep_alive or self.server.draining.is_set()
+            # What an open route is sent is never read: a stranger's slow body would keep its place.
+            passed_over = not route.predicts and _announces_body(head)
+            body = self._body(connection, head) if route.predicts else b""
+            close = passed_over or not head.keep_alive or self.server.draining.is_set()
             answer = route.answer(head, body)
             if isinstance(answer, Stream):
                 return self._stream(connection, answer, request_id, close=close)
             headers = {"Content-Type": answer.content_type, "x-request-id": request_id}
             connection.send(messages.reply(200, headers, answer.body, close=close))
+            if passed_over:
+                self._linger(connection)
         except ConnectionEnded:
             raise
         except BaseException as error:  # noqa: BLE001 - sys.exit in user code ends no server
@@ -173,9 +177,7 @@ class _Caller(socketserver.BaseRequestHandler):
         finally:
             self.server.rests()
 
-    def _body(self, connection: Connection, head: Head, *, required: bool) -> bytes:
-        if not required and not {"content-length", "transfer-encoding"} & set(head.headers):
-            return b""
+    def _body(self, connection: Connection, head: Head) -> bytes:
         largest, deadline_s = json_limits.LARGEST_BODY, self.server.limits.body_s
         return connection.read_body(head, largest=largest, deadline_s=deadline_s)
 
@@ -208,8 +210,16 @@ class _Caller(socketserver.BaseRequestHandler):
     def _refuse(self, connection: Connection, problem: Problem, request_id: str) -> bool:
         """Answer what cannot be read on from, and end the connection."""
         connection.send(_problem(problem, request_id))
-        connection.linger()
+        self._linger(connection)
         return False
+
+    def _linger(self, connection: Connection) -> None:
+        self.server.idles(self.request)  # it was answered, and makes room for others
+        connection.linger()
+
+
+def _announces_body(head: Head) -> bool:
+    return "transfer-encoding" in head.headers or head.headers.get("content-length", "0") != "0"
 
 
 def _problem_body(problem: Problem, request_id: str) -> bytes:
