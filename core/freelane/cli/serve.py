@@ -58,7 +58,7 @@ def deploy(  # noqa: PLR0913 - one for each option
     lifetime = parse_duration(ttl) if ttl else None
     output = session.output
     with session.client(settings(changed)) as client:
-        chosen = model or artifact
+        chosen = artifact if model is None else model
         plan = client.endpoints.plan(chosen, name=name, ttl=lifetime, script=script)
         if dry_run:
             output.result({"plan": plan}, lambda: show_plan(plan))
@@ -107,14 +107,18 @@ def _coming_up(session: Session, client: "Client", plan: Plan) -> "Endpoint":
 def endpoints(session: Session) -> None:
     """List the endpoints that live."""
     with session.client() as client:
-        found = client.endpoints.list()
+        known = session.chosen(client)
+        found = [endpoint for endpoint in client.endpoints.list() if known(endpoint.record)]
+        project = client.config.file is not None
 
     def people() -> None:
         render.table(
-            ["address", "state", "model", "expires", "bills", "url"],
+            ["address", *([] if project else ["project"]), "state", "model", "expires", "bills",
+             "url"],
             [
                 [
                     endpoint.address,
+                    *([] if project else [endpoint.record.project]),
                     endpoint.state.value,
                     endpoint.record.artifact,
                     render.ago_text(endpoint.record.expires_at),
@@ -123,7 +127,8 @@ def endpoints(session: Session) -> None:
                 ]
                 for endpoint in found
             ],
-            empty="no endpoint of this project lives; start one: freelane deploy",
+            empty=f"no endpoint {'of this project ' if project else ''}lives; "
+            "start one: freelane deploy",
         )
 
     session.output.result({"endpoints": [endpoint.to_json() for endpoint in found]}, people)

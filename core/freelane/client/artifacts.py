@@ -1,5 +1,6 @@
 """`client.artifacts`: models that were trained or brought in, and fetching them home."""
 
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
@@ -76,8 +77,9 @@ class Artifacts:
         config = self._session.config
         config.require_project()
         source = Path(file).expanduser()
-        if not source.exists():
-            raise ConfigError(f"there is no file {source} to import")
+        if not (source.is_file() or source.is_dir()):
+            what = "is no file or folder" if source.exists() else "is not there"
+            raise ConfigError(f"{source} {what}: name a model file, a folder of them or an archive")
         wanted = Framework.parse(framework) if framework else None
         frameworks = {wanted.name: wanted.version or ""} if wanted else {}
         with tempfile.TemporaryDirectory(prefix="freelane-import-") as temporary:
@@ -96,7 +98,7 @@ class Artifacts:
                 folder,
                 manifest,
                 provider=config.provider_for(Verb.DEPLOY),
-                name=check_name(name or config.project.name, what="artifact"),
+                name=check_name(config.project.name if name is None else name, what="artifact"),
             )
         return Artifact(record)
 
@@ -118,10 +120,10 @@ class Artifacts:
         parent = target.absolute().parent
         if not parent.is_dir():
             raise ConfigError(f"there is no folder {parent} to put {target.name} in")
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=parent))
+        staging = parent / f".{target.name}-{secrets.token_hex(8)}"
+        staging.mkdir()  # open to whom the user's umask opens it
         try:
             self._session.artifacts.fetch(artifact, staging)
-            staging.chmod(0o755)
             staging.replace(target)  # over an empty folder or nothing
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
@@ -147,8 +149,17 @@ def _lay_out(source: Path, folder: Path) -> None:
     from freelane.runtime import archive  # noqa: PLC0415 - a listing imports no model
 
     if source.is_dir():
-        shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(
+            source, folder, symlinks=True, copy_function=_copy_plain, dirs_exist_ok=True
+        )
     elif archive.is_archive(source):
         archive.unpack(source, folder)
     else:
         shutil.copyfile(source, folder / source.name)
+
+
+def _copy_plain(source: str, target: str) -> None:
+    """Copy a regular file; reading a pipe or a device might never end."""
+    if not Path(source).is_file():
+        raise ConfigError(f"{source} is a device, a pipe or a socket; a model holds files only")
+    shutil.copy2(source, target)

@@ -61,7 +61,7 @@ def job_spec(
     )
     spec = JobSpec(
         project=config.project.name,
-        name=check_name(name or config.project.name, what="job"),
+        name=check_name(config.project.name if name is None else name, what="job"),
         source=config.root,
         files=files,
         script=chosen,
@@ -107,7 +107,7 @@ def endpoint_spec(
     )
     spec = EndpointSpec(
         project=config.project.name,
-        name=check_name(name or config.project.name, what="endpoint"),
+        name=check_name(config.project.name if name is None else name, what="endpoint"),
         source=config.root,
         files=files,
         script=chosen,

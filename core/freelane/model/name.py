@@ -7,6 +7,7 @@ from freelane.errors import ConfigError
 LONGEST_NAME = 40
 LONGEST_RESOURCE_NAME = 63  # the shortest limit among the providers' name rules
 _NAME = re.compile(r"[a-z0-9](-?[a-z0-9])*")
+_BEGINNING = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 def check_name(name: str, *, what: str) -> str:
@@ -22,6 +23,14 @@ def check_name(name: str, *, what: str) -> str:
         f"{what} {shown!r} is not a name: use a-z, 0-9 and single hyphens between them, "
         f"at most {LONGEST_NAME} characters"
     )
+
+
+def is_beginning(text: str) -> bool:
+    """Whether an id can begin so; nothing at all begins every id, and is what nobody means.
+
+    `freelane stop "$JOB"` with an unset variable must not stop the only job there is.
+    """
+    return _BEGINNING.fullmatch(text) is not None
 
 
 def resource_name(project: str, name: str, operation_id: str) -> str:

@@ -1,8 +1,14 @@
 """Unpacking an archive that somebody else made: regular files and folders, and not too much."""
 
+import bz2
+import errno
+import gzip
+import lzma
 import shutil
 import tarfile
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 from freelane.errors import ConfigError, StateError
 
@@ -10,6 +16,15 @@ LARGEST_UNPACKED = 20 * 2**30
 LARGEST_RATIO = 200
 """Unpacked bytes for one packed byte; a model compresses 2 to 20 fold, a bomb 1,000 fold."""
 MOST_MEMBERS = 100_000
+LARGEST_HEADER = 2**20
+"""Bytes of names and attributes before a member, which `tarfile` reads at once."""
+_OPENERS: Mapping[bytes, Callable[[Path], object]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+}
+_ITS_FAULT = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
+"""What the system says of names that cannot stand beside each other, or anywhere."""
 
 
 def is_archive(path: Path) -> bool:
@@ -28,23 +43,50 @@ def unpack(archive: Path, folder: Path) -> None:
         StateError: The disk is full or cannot be written.
     """
     try:
-        packed = max(1, archive.stat().st_size)
-        with tarfile.open(archive, mode="r:*") as tar:
-            _unpack(
-                tar, folder, archive=archive, allowed=min(LARGEST_UNPACKED, packed * LARGEST_RATIO)
-            )
-    except (tarfile.TarError, EOFError, UnicodeError, ValueError) as error:
+        allowed = min(LARGEST_UNPACKED, max(1, archive.stat().st_size) * LARGEST_RATIO)
+        with _opened(archive) as stream:
+            unpacked = cast("BinaryIO", _Unpacked(stream))
+            with tarfile.open(fileobj=unpacked, mode="r:") as tar:
+                _unpack(tar, folder, archive=archive, allowed=allowed)
+    except (tarfile.TarError, lzma.LZMAError, EOFError, UnicodeError, ValueError) as error:
         _clear(folder)
         raise ConfigError(f"{archive} cannot be unpacked: {error}") from error
     except OSError as error:
         _clear(folder)
         # gzip and lzma report broken input as OSError without a number.
-        if error.errno is None:
-            raise ConfigError(f"{archive} cannot be unpacked: {error}") from error
+        if error.errno is None or error.errno in _ITS_FAULT:
+            said = error.strerror or error
+            raise ConfigError(f"{archive} cannot be unpacked: {said}") from error
         raise StateError(f"cannot unpack {archive}: {error.strerror}") from error
     except ConfigError:
         _clear(folder)
         raise
+
+
+class _Unpacked:
+    """An archive's plain bytes for `tarfile`, which would read a header of any size at once.
+
+    A header of 10 GB of zeros packs into 10 MB, and stands before the member that we can judge.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seek = stream.seek
+        self.tell = stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= LARGEST_HEADER:
+            raise tarfile.ReadError(f"it holds a header of more than {LARGEST_HEADER} bytes")
+        return self._stream.read(size)
+
+
+def _opened(archive: Path) -> BinaryIO:
+    with archive.open("rb") as file:
+        first = file.read(5)
+    for magic, opener in _OPENERS.items():
+        if first.startswith(magic):
+            return cast("BinaryIO", opener(archive))
+    return archive.open("rb")
 
 
 def _unpack(tar: tarfile.TarFile, folder: Path, *, archive: Path, allowed: int) -> None:
@@ -81,6 +123,8 @@ def _checked(member: tarfile.TarInfo, archive: Path) -> PurePosixPath:
     path = PurePosixPath(name)
     if not (member.isreg() or member.isdir()):
         raise ConfigError(f"{archive} holds {name!r}, a link or a device; only files are unpacked")
+    if not name.isprintable():  # a name that is no UTF-8 comes with surrogates
+        raise ConfigError(f"{archive} holds {name!r}, which is no name of printable characters")
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
         raise ConfigError(f"{archive} holds {name!r}, which would lie outside of its folder")
     return path

@@ -51,6 +51,9 @@ def _regular_files(folder: Path) -> Iterator[Path]:
         for name in (*folders, *names):
             path = Path(parent, name)
             mode = path.lstat().st_mode
+            if not name.isprintable():  # of a name that is no UTF-8 there is no digest
+                shown = ascii(path.relative_to(folder).as_posix())
+                raise ConfigError(f"{shown} in the model is no name of printable characters")
             if stat.S_ISREG(mode):
                 yield path
             elif not stat.S_ISDIR(mode):

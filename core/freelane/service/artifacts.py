@@ -7,6 +7,7 @@ from freelane.contract.capability import Capability
 from freelane.contract.provider import Artifacts, Provider
 from freelane.errors import ResourceConflict, ResourceNotFound
 from freelane.model.artifact import Artifact, ArtifactHandle, Manifest, artifact_id
+from freelane.model.name import is_beginning
 from freelane.service.workspace import Workspace
 from freelane.state import artifacts
 
@@ -33,11 +34,13 @@ class ArtifactService:
             ResourceConflict: Several begin so.
         """
         workspace = self._workspace
-        with workspace.store.read() as connection:
-            exact = artifacts.get(connection, workspace.owner, reference)
-            if exact is not None:
-                return exact
-            matching = artifacts.matching(connection, workspace.owner, reference)
+        matching: list[Artifact] = []
+        if is_beginning(reference):
+            with workspace.store.read() as connection:
+                exact = artifacts.get(connection, workspace.owner, reference)
+                if exact is not None:
+                    return exact
+                matching = artifacts.matching(connection, workspace.owner, reference)
         if not matching:
             raise ResourceNotFound(
                 f"there is no artifact {reference!r}; train one, or see: freelane jobs",

@@ -17,6 +17,7 @@ from freelane.errors import (
 )
 from freelane.model.job import FailureCause, Job, JobHandle, JobSpec, JobStatus
 from freelane.model.lifecycle import JobState
+from freelane.model.name import is_beginning
 from freelane.model.operation import Found, Operation, Unknown, Verb
 from freelane.service import intent
 from freelane.service.artifacts import ArtifactService
@@ -118,12 +119,14 @@ class TrainingService:
             ResourceConflict: Several begin so.
         """
         workspace = self._workspace
-        with workspace.store.read() as connection:
-            exact = jobs.get(connection, workspace.owner, reference)
-            if exact is not None:
-                return exact
-            matching = jobs.matching(connection, workspace.owner, reference)
-            named = [job for job in matching if job.name == reference]
+        matching: list[Job] = []
+        if is_beginning(reference):
+            with workspace.store.read() as connection:
+                exact = jobs.get(connection, workspace.owner, reference)
+                if exact is not None:
+                    return exact
+                matching = jobs.matching(connection, workspace.owner, reference)
+        named = [job for job in matching if job.name == reference]
         if named:
             return max(named, key=lambda job: job.created)
         if len(matching) == 1:

@@ -1,5 +1,6 @@
 """Archives made by others: what is unpacked, and what never is."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from freelane.errors import ConfigError, StateError
+from freelane.errors import ConfigError
 from freelane.runtime import archive
 
 
@@ -118,8 +119,36 @@ def test_a_truncated_archive_leaves_nothing(pack, folder):
     assert list(folder.iterdir()) == []
 
 
-def test_a_file_in_the_way_is_a_state_error_not_a_crash(pack, folder):
+def test_a_file_in_the_way_is_the_archives_fault(pack, folder):
     path = pack(member("a"), member("a/b"))
-    with pytest.raises((ConfigError, StateError)):
+    with pytest.raises(ConfigError):
         archive.unpack(path, folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_header_of_gigabytes_is_refused_before_it_is_read(tmp_path, folder):
+    path = tmp_path / "model.tar.gz"
+    entry = tarfile.TarInfo("attributes")
+    entry.type, entry.size = tarfile.XHDTYPE, 2**32
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(entry.tobuf(tarfile.USTAR_FORMAT))
+        file.write(bytes(2**22))
+    with pytest.raises(ConfigError, match="a header of more than"):
+        archive.unpack(path, folder)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_every_packing_is_read(tmp_path, folder, mode):
+    path = tmp_path / "model.tar"
+    with tarfile.open(path, mode) as tar:
+        tar.addfile(*member("é" * 120, body=b"weights"))
+    archive.unpack(path, folder)
+    assert (folder / ("é" * 120)).read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("name", ["\udcff.bin", "a\nb", "a\x1b[31mb", "x" * 300])
+def test_a_name_that_no_file_should_have_is_the_archives_fault(pack, folder, name):
+    with pytest.raises(ConfigError) as caught:
+        archive.unpack(pack(member("first"), member(name)), folder)
+    assert caught.value.message.isprintable()
     assert list(folder.iterdir()) == []
