@@ -152,13 +152,15 @@ def run_script(script: Path) -> None:
 
 def _train(client: "Client", name: str) -> "tuple[Job, list[str]]":
     lines: list[str] = []
-    with _signals_wait():  # half a submission could not be stopped
-        job = client.jobs.submit(name=name)
+    job = None
     try:
+        with _signals_wait():  # half a submission could not be stopped
+            job = client.jobs.submit(name=name)
         job = client.jobs.follow(job, lines.append)
     except KeyboardInterrupt:
-        with _signals_wait(), contextlib.suppress(FreelaneError):
-            job.stop().wait(timeout_s=STOP_S)
+        if job is not None:
+            with _signals_wait(), contextlib.suppress(FreelaneError):
+                job.stop().wait(timeout_s=STOP_S)
         raise
     if job.artifact is None:
         raise JobFailed(f"job {job.id} wrote no model", job=job.id)
