@@ -83,7 +83,9 @@ def report(error: BaseException, args: Sequence[str]) -> int:
             click.echo(json.dumps(error_document(failure)))
         else:
             _print(failure)
-    except OSError:  # nobody is left to be told
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:  # nobody is left to be told, or what holds stdout is full
         _silence_stdout()
     return failure.exit_code
 

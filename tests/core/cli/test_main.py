@@ -208,6 +208,7 @@ def test_a_full_disk_under_stdout_is_told(command):
         done = subprocess.run(
             [sys.executable, "-m", "freelane", "--help"],
             stdout=full,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
             stderr=subprocess.PIPE,
             text=True,
             check=False,
