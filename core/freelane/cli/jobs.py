@@ -33,16 +33,29 @@ _PAGE = 1000
 def jobs(session: Session, *, limit: int) -> None:
     """List training jobs, newest first."""
     with session.client() as client:
-        found = client.jobs.list(limit=limit + 1 if limit else None)
+        known = session.chosen(client)
+        wanted = limit + 1 if limit and not session.choosy else None
+        found = [job for job in client.jobs.list(limit=wanted) if known(job.record)]
+        project = client.config.file is not None
     more = bool(limit) and len(found) > limit
     listed = found[:limit] if more else found
 
     def people() -> None:
         render.table(
-            ["id", "state", "provider", "created", "took", "metrics", "detail"],
+            [
+                "id",
+                *([] if project else ["project"]),
+                "state",
+                "provider",
+                "created",
+                "took",
+                "metrics",
+                "detail",
+            ],
             [
                 [
                     job.id,
+                    *([] if project else [job.record.project]),
                     job.state.value,
                     job.provider,
                     render.ago_text(job.record.created),
@@ -52,7 +65,8 @@ def jobs(session: Session, *, limit: int) -> None:
                 ]
                 for job in listed
             ],
-            empty="no job has run in this project; start one: freelane train",
+            empty=f"no job {'of this project ' if project else ''}is there; "
+            "start one: freelane train",
         )
         if more:
             session.output.note(f"the newest {limit} are shown; --limit 0 lists all")

@@ -1,18 +1,19 @@
 """What every verb takes, and the session that it makes of it."""
 
+import difflib
 import sys
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from freelane.cli.complete import provider_names
 from freelane.cli.output import Output
 from freelane.cli.terminal import is_terminal
-from freelane.errors import ConfigError
+from freelane.errors import ConfigError, ProviderNotFound
 
 if TYPE_CHECKING:
     from freelane.client import Client
@@ -39,6 +40,50 @@ class Session:
             emulated=self.emulated,
             settings=settings,
         )
+
+    @property
+    def choosy(self) -> bool:
+        """Whether --provider or --emulated leaves out some of what a listing would show."""
+        return self.provider is not None or self.emulated
+
+    def chosen(self, client: "Client") -> "Callable[[Placed], bool]":
+        """Whether a listing shows something: where --provider and --emulated say so.
+
+        Raises:
+            ProviderNotFound: There is no such provider.
+        """
+        if self.provider is not None:
+            check_provider(self.provider, client)
+
+        def known(thing: Placed) -> bool:
+            return self.provider in {None, thing.provider} and thing.emulated >= self.emulated
+
+        return known
+
+
+class Placed(Protocol):
+    """Something that is at a provider."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def emulated(self) -> bool: ...
+
+
+def check_provider(name: str, client: "Client") -> None:
+    """See that a provider of that name is installed or configured.
+
+    Raises:
+        ProviderNotFound: There is none, or its plugin is not installed.
+    """
+    rows = {row.name: row for row in client.providers()}
+    problem = rows[name].problem if name in rows else None
+    if name not in rows:
+        near = difflib.get_close_matches(name, rows, n=1)
+        there = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(rows))}"
+        problem = f"there is no provider {name!r}; {there}"
+    if problem:
+        raise ProviderNotFound(problem, hint="freelane providers")
 
 
 def shared_options() -> list[click.Parameter]:

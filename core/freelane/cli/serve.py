@@ -113,8 +113,15 @@ def endpoints(session: Session) -> None:
 
     def people() -> None:
         render.table(
-            ["address", *([] if project else ["project"]), "state", "model", "expires", "bills",
-             "url"],
+            [
+                "address",
+                *([] if project else ["project"]),
+                "state",
+                "model",
+                "expires",
+                "bills",
+                "url",
+            ],
             [
                 [
                     endpoint.address,

@@ -1,14 +1,13 @@
 """What is configured: `config show`, `use`."""
 
-import difflib
 from typing import TYPE_CHECKING
 
 import click
 
 from freelane.cli import render
 from freelane.cli.complete import provider_names
-from freelane.cli.options import Session, Verb
-from freelane.errors import ConfigError, ProviderNotFound
+from freelane.cli.options import Session, Verb, check_provider
+from freelane.errors import ConfigError
 
 if TYPE_CHECKING:
     from freelane.config.load import Config
@@ -37,7 +36,8 @@ def show(session: Session, *, check: bool) -> None:
     def people() -> None:
         render.table(
             ["setting", "value", "from"],
-            [[key, value, str(origin)] for key, value, origin in rows],
+            # A number as it was written: 1.0 is not 1 to a script.
+            [[key, str(v) if isinstance(v, float) else v, str(origin)] for key, v, origin in rows],
             empty="nothing is set",
         )
         if check:
@@ -87,24 +87,15 @@ def use(session: Session, *, name: str) -> None:
     with session.client() as client:
         loaded = client.config
         loaded.require_project()
-        rows = {row.name: row for row in client.providers()}
-    known = rows.keys()
-    if name in known and rows[name].problem:
-        raise ProviderNotFound(rows[name].problem or "", hint="freelane providers")
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        raise ProviderNotFound(
-            f"there is no provider {name!r}"
-            + (f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(known))}"),
-            hint="freelane providers",
-        )
+        check_provider(name, client)
     if loaded.file is None:  # require_project has refused this already
         raise ConfigError("there is no project file to edit")
     previous = loaded.project.provider
     set_value(loaded.file, "provider", name)
 
     def people() -> None:
-        render.say(f"{loaded.file}: provider = {name!r}, was {previous!r}")
+        was = "as before" if previous == name else f"was {previous!r}"
+        render.say(f"{loaded.file}: provider = {name!r}, {was}")
 
     for verb, table in (("train", loaded.project.train), ("deploy", loaded.project.deploy)):
         if table is not None and table.provider not in {None, name}:

@@ -133,7 +133,7 @@ class Endpoint:
 
 
 class Endpoints:
-    """Endpoints of this project."""
+    """Endpoints of this project; outside a project, of all of yours."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -216,9 +216,9 @@ class Endpoints:
         return Endpoint(self, record)
 
     def list(self) -> "list[Endpoint]":
-        """Those that are not gone, each looked at now."""
+        """Those that are not gone, of every project outside one; each looked at now."""
         serving = self._session.serving
-        seen = serving.glance(serving.live())
+        seen = serving.glance(serving.live(everywhere=self._session.config.file is None))
         return [Endpoint(self, endpoint) for endpoint in seen if not endpoint.state.final]
 
     def get(self, address: str) -> Endpoint:

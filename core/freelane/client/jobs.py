@@ -102,7 +102,7 @@ class Job:
 
 
 class Jobs:
-    """Training jobs of this project."""
+    """Training jobs of this project; outside a project, of all of yours."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -206,9 +206,10 @@ class Jobs:
         return Job(self, raise_if_failed(record))
 
     def list(self, *, limit: int | None = 50) -> "list[Job]":
-        """The newest first; those that have not ended are looked at."""
+        """The newest first, of every project outside one; those that go on are looked at."""
         training = self._session.training
-        return [Job(self, job) for job in training.glance(training.newest(limit))]
+        found = training.newest(limit, everywhere=self._session.config.file is None)
+        return [Job(self, job) for job in training.glance(found)]
 
     def get(self, job: str) -> Job:
         """The job of an id, a unique beginning of one, or the newest of a name; looked at now."""

@@ -144,3 +144,34 @@ def test_a_broken_project_completes_to_nothing(command):
     line = {"_FREELANE_COMPLETE": "bash_complete", "COMP_WORDS": "freelane use ", "COMP_CWORD": "2"}
     ran = command(env=line)
     assert (ran.code, ran.out.strip(), ran.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("verb", ["jobs", "endpoints"])
+def test_a_listing_of_a_provider_that_is_not_there_names_the_nearest(project, freelane, verb):
+    ran = freelane(verb, "--provider", "locl")
+    assert (ran.code, ran.out) == (2, "")
+    assert "'locl'; did you mean local?" in ran.err
+
+
+def test_jobs_are_listed_by_their_provider(trained, freelane):
+    Path("freelane.toml").write_text(
+        Path("freelane.toml").read_text() + '\n[providers.second]\nplugin = "local"\n'
+    )
+    assert len(freelane("jobs", "--provider", "local", "--json").document["jobs"]) == 1
+    assert freelane("jobs", "--provider", "second", "--json").document["jobs"] == []
+    assert freelane("jobs", "--emulated", "--json").document["jobs"] == []
+
+
+def test_jobs_of_every_project_are_listed_outside_one(trained, freelane, tmp_path, monkeypatch):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    monkeypatch.chdir(outside)
+    ran = freelane("jobs")
+    assert ran.out.split()[:2] == ["ID", "PROJECT"]
+    assert " tiny " in ran.out
+
+
+def test_a_number_is_shown_as_it_was_written(project, freelane, monkeypatch):
+    monkeypatch.setenv("FREELANE_TRAIN__HYPERPARAMETERS__C", "1.0")
+    row = next(line for line in freelane("config", "show").out.splitlines() if ".C " in line)
+    assert row.split()[1] == "1.0"
