@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from freelane.client import show
 from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
+from freelane.client.newest import newest_model
 from freelane.client.session import Session
 from freelane.errors import ResourceNotFound
 from freelane.model import artifact as model_artifact
 from freelane.model import endpoint as model
 from freelane.model.artifact import ArtifactHandle
-from freelane.model.lifecycle import EndpointState, JobState
+from freelane.model.lifecycle import EndpointState
 from freelane.model.name import parse_address
 from freelane.model.operation import Verb
 from freelane.model.plan import Plan
@@ -293,14 +294,9 @@ class Endpoints:
                 return self._session.artifacts.get(artifact)
             except ResourceNotFound:
                 return self._of_reference(artifact)
-        newest = self._session.artifacts.newest(1)
-        if newest:
-            return newest[0]
-        for job in self._session.training.newest(20):
-            # A detached job may have ended since; its artifact is recorded when it is looked at.
-            seen = self._session.training.refresh(job)
-            if seen.state is JobState.SUCCEEDED and seen.artifact is not None:
-                return self._session.artifacts.get(seen.artifact)
+        newest = newest_model(self._session)
+        if newest is not None:
+            return newest
         raise ResourceNotFound(
             f"project {self._session.config.project.name!r} has no trained model to deploy",
             provider=self._session.config.provider_for(Verb.DEPLOY),

@@ -14,9 +14,13 @@ _NEWEST_FIRST = (artifacts.c.created.desc(), artifacts.c.id.desc())
 
 
 def add(c: Connection, owner: str, artifact: Artifact) -> None:
-    """Record a copy; of one that is recorded already only its place is brought up to date."""
+    """Record a copy; one that is recorded already gets its new place.
+
+    And its new date, where no job made it: importing the same file again makes it the newest.
+    """
     if insert_new(c, artifacts, {**_values(artifact), "owner": owner}):
         return
+    again = {} if artifact.job else {"created": artifact.created}
     c.execute(
         update(artifacts)
         .where(
@@ -26,7 +30,7 @@ def add(c: Connection, owner: str, artifact: Artifact) -> None:
             artifacts.c.provider == artifact.provider,
             artifacts.c.emulated == artifact.emulated,
         )
-        .values(uri=artifact.handle.uri)
+        .values({"uri": artifact.handle.uri} | again)
     )
 
 
