@@ -290,10 +290,11 @@ class LocalDeployer:
             return None
         extra: tuple[str, ...] = ()
         framework = spec.framework
-        if framework is not None and (framework.version or venv.REQUIREMENTS not in spec.files):
+        asked = venv.requirements_of(spec.files, spec.script)
+        if framework is not None and (framework.version or not asked):
             extra = (frameworks.requirement(framework),)
         cache = Path(platformdirs.user_cache_dir("freelane"))
-        return venv.environment(cache, spec.source, spec.files, extra=extra)
+        return venv.environment(cache, spec.source, spec.files, script=spec.script, extra=extra)
 
     def _serving_env(self, spec: EndpointSpec) -> dict[str, str]:
         artifact = Path(spec.artifact.uri)

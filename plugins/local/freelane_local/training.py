@@ -233,10 +233,14 @@ class LocalTrainer:
                 frameworks.check_installed(framework, section=section)
             return _Runner(sys.executable, None)
         extra: tuple[str, ...] = ()
-        if framework is not None and (framework.version or venv.REQUIREMENTS not in spec.files):
+        asked = venv.requirements_of(spec.files, spec.script)
+        if framework is not None and (framework.version or not asked):
             extra = (frameworks.requirement(framework),)
         cache = Path(platformdirs.user_cache_dir("freelane"))
-        return _Runner(None, venv.environment(cache, spec.source, spec.files, extra=extra))
+        return _Runner(
+            None,
+            venv.environment(cache, spec.source, spec.files, script=spec.script, extra=extra),
+        )
 
     def _cards(self, spec: JobSpec, options: LocalTrainConfig) -> gpu.Want:
         is_torch = spec.framework is not None and spec.framework.name in {"torch", "pytorch"}

@@ -62,15 +62,27 @@ class Environment:
         )
 
 
+def requirements_of(files: Sequence[str], script: str) -> str | None:
+    """The requirements file nearest to the script: in its own folder, else further up."""
+    folders = Path(script).parents if script else [Path()]
+    named = ((folder / REQUIREMENTS).as_posix() for folder in folders)
+    return next((name for name in named if name in files), None)
+
+
 def environment(
-    cache: Path, source: Path, files: Sequence[str], *, extra: Sequence[str] = ()
+    cache: Path,
+    source: Path,
+    files: Sequence[str],
+    *,
+    script: str = "",
+    extra: Sequence[str] = (),
 ) -> Environment:
     """Name the environment of a project's requirements by their content and this Python.
 
     Raises:
         ConfigError: A requirements file names one that is not part of the code.
     """
-    requirements = REQUIREMENTS if REQUIREMENTS in files else None
+    requirements = requirements_of(files, script)
     digest = hashlib.sha256()
     for part in (sys.version, sysconfig.get_platform(), *extra):
         digest.update(f"{part}\0".encode())

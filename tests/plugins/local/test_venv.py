@@ -112,3 +112,10 @@ def test_requirements_that_install_the_code_itself_change_with_it(tmp_path):
 def test_an_included_file_that_does_not_travel_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="includes"):
         names(tmp_path, {"requirements.txt": "-r ../other.txt\n"})
+
+
+def test_the_requirements_nearest_to_the_script_are_meant():
+    files = ("requirements.txt", "src/requirements.txt", "src/a/train.py", "train.py")
+    assert venv.requirements_of(files, "src/a/train.py") == "src/requirements.txt"
+    assert venv.requirements_of(files, "train.py") == "requirements.txt"
+    assert venv.requirements_of(files[1:], "train.py") is None
