@@ -15,6 +15,7 @@ from pathspec import GitIgnoreSpec
 from freelane.errors import ConfigError
 from freelane.model.endpoint import EndpointSpec, RateLimits
 from freelane.model.job import JobSpec
+from freelane.runtime import doubts
 
 TASK_SCHEMA_VERSION = 1
 _PORTABLE = Path(__file__).parent / "portable"
@@ -36,7 +37,6 @@ sys.exit(main(sys.argv[1:], folder))
 _MODEL_DIR_NAMES = re.compile(
     r"FREELANE_MODEL_DIR|SM_MODEL_DIR|AIP_MODEL_DIR|SM_TRAINING_ENV|--model[-_]dir|\btraining_env\b"
 )
-_CONTAINER_PATH = re.compile(r"[\"']/opt/ml/")
 _LARGEST_SHOWN = 3
 
 
@@ -154,13 +154,7 @@ def warnings(spec: JobSpec) -> tuple[str, ...]:
             f"{spec.script} names no model directory (FREELANE_MODEL_DIR, SM_MODEL_DIR, "
             "AIP_MODEL_DIR or --model-dir): what it writes elsewhere is no model of the job"
         )
-    for number, line in enumerate(texts.get(spec.script, "").splitlines(), start=1):
-        if _CONTAINER_PATH.search(line) and not re.search(r"environ|getenv|\bSM_", line):
-            found.append(
-                f"{spec.script}:{number} names a path under /opt/ml, which only SageMaker has; "
-                "read it from SM_MODEL_DIR, SM_CHANNEL_<NAME> and their neighbours"
-            )
-            break
+    found += doubts.doubts(spec, texts.get(spec.script, ""))
     return tuple(found)
 
 

@@ -225,3 +225,27 @@ def test_a_path_that_only_a_container_has_is_warned_about(source):
     )
     (warning,) = bundle.warnings(spec(source))
     assert warning.startswith("train.py:2 names a path under /opt/ml")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("p = '/opt/ml/input/config/hyperparameters.json'", "SM_HPS"),
+        ("p = '/opt/ml/checkpoints'", "FREELANE_CHECKPOINT_DIR names"),
+        ("p = '/opt/ml/model/m.pkl'", "SM_MODEL_DIR names"),
+        ("p = os.path.join('/opt/ml/', 'model')", "SM_HPS holds"),
+        ("p = os.environ['SM_CHANNEL_TEST']", "reads the input test, which [train] inputs does"),
+        ("m = re.match('gs://(.*?)/(.*)', path)", "use them as paths"),
+    ],
+)
+def test_what_a_script_will_not_find_is_said_with_what_it_will(source, line, told):
+    (source / "train.py").write_text(f"d = os.environ['SM_MODEL_DIR']\n{line}\n{line}\n")
+    (warning,) = bundle.warnings(spec(source))
+    assert warning.startswith("train.py:2 ")
+    assert told in warning
+
+
+def test_an_input_that_is_there_under_a_second_name_is_not_warned_about(source):
+    text = "os.environ['SM_CHANNEL_TRAINING'], os.environ.get('SM_CHANNEL_X'), '--model-dir'"
+    (source / "train.py").write_text(text)
+    assert bundle.warnings(spec(source, inputs={"train": "data"})) == ()

@@ -247,6 +247,22 @@ def test_a_one_letter_name_is_long_unless_the_script_reads_the_short_form(run):
     assert run("short.py", hyperparameters={"C": 1.0})[1] == "['-C', '1.0']\n"
 
 
+def test_a_flag_takes_no_value_where_the_script_declares_one(run):
+    run.write(
+        "train.py",
+        "import argparse\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('--amp', action='store_true')\n"
+        "parser.add_argument('--no-cuda', action='store_true', default=False)\n"
+        "parser.add_argument('--shuffle', action=argparse.BooleanOptionalAction, default=True)\n"
+        "parser.add_argument('--bias', type=str)\n"
+        "print(vars(parser.parse_args()))\n",
+    )
+    asked = {"amp": True, "no-cuda": False, "shuffle": False, "bias": True}
+    seen = "{'amp': True, 'no_cuda': False, 'shuffle': False, 'bias': 'True'}\n"
+    assert run("train.py", hyperparameters=asked) == (0, seen, "")
+
+
 def test_a_script_in_a_folder_finds_its_neighbours_and_the_root(run):
     run.write("shared.py", "A = 1").write("src/near.py", "B = 2")
     run.write("src/train.py", "import os, near, shared; print(os.path.basename(os.getcwd()))")
@@ -283,6 +299,13 @@ def test_a_shell_script_runs(run):
     code, out, _ = run("train.sh", hyperparameters={"a b": "c;d"})
     assert code == 4
     assert out == f"{run.model} --a b c;d\n"
+
+
+def test_a_bash_script_runs_by_bash(run):
+    run.write(
+        "train.sh", '#!/usr/bin/env bash\nif [[ "$SM_CURRENT_HOST" == algo-* ]]; then exit 3; fi'
+    )
+    assert run("train.sh")[0] == 3
 
 
 def test_the_last_lines_of_a_failure_are_kept_and_still_streamed(run):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HOST = "algo-1"  # what SageMaker calls the only, or the first, machine of a job
 MASTER_PORT = 7777
-_ALIASES = (("TRAIN", "TRAINING"), ("TEST", "TESTING"), ("VALIDATION", "VAL"))
+ALIASES = (("TRAIN", "TRAINING"), ("TEST", "TESTING"), ("VALIDATION", "VAL"))
 _VERTEX_CHANNELS = {
     "AIP_TRAINING_DATA_URI": ("train", "training"),
     "AIP_VALIDATION_DATA_URI": ("validation", "val", "valid", "eval"),
@@ -54,7 +54,8 @@ def sagemaker_text(value: object) -> str:
 def arguments(hyperparameters: Mapping[str, object], script_text: str = "") -> list[str]:
     """Hyperparameters as `--name value`, by name; True is written True, as on SageMaker.
 
-    A name of one letter is `--C`, unless the script itself reads `-C` and no `--C`.
+    A name of one letter is `--C`, unless the script itself reads `-C` and no `--C`. What argparse
+    declares as a flag takes no value: `--amp` where it is true, nothing where it is not.
     """
     words = []
     for name in sorted(hyperparameters):
@@ -63,8 +64,20 @@ def arguments(hyperparameters: Mapping[str, object], script_text: str = "") -> l
             short, long = (re.search(f"""["']{d}{name}["']""", script_text) for d in ("-", "--"))
             dashes = "-" if short and not long else "--"
         value = hyperparameters[name]
+        flag = _flag(script_text, name) if isinstance(value, bool) else None
+        if flag is not None:
+            off = [f"--no-{name}"] if flag == "BooleanOptionalAction" else []
+            words += [f"--{name}"] if value else off
+            continue
         words += [f"{dashes}{name}", "" if value is None else str(value)]
     return words
+
+
+def _flag(script_text: str, name: str) -> str | None:
+    """The action that makes a flag of the argument in the script's text; None if it is none."""
+    declared = rf"""["']--{re.escape(name)}["'][^()]*action\s*=\s*[\w."']*?"""
+    found = re.search(declared + r"(store_true|BooleanOptionalAction)", script_text)
+    return found[1] if found else None
 
 
 def training_variables(
@@ -146,7 +159,7 @@ def _sagemaker(
     named = {f"SM_{key.upper()}": sagemaker_text(value) for key, value in settings.items()}
     for channel, folder in place.channels.items():
         named[f"SM_CHANNEL_{channel.upper()}"] = str(folder)
-    for one, other in _ALIASES:
+    for one, other in ALIASES:
         for have, lack in ((one, other), (other, one)):
             if f"SM_CHANNEL_{have}" in named and f"SM_CHANNEL_{lack}" not in named:
                 named[f"SM_CHANNEL_{lack}"] = named[f"SM_CHANNEL_{have}"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,11 +52,19 @@ def command(code: Path, script: str) -> list[str]:
     """How to start `script` from the folder `code`: by the shell, as a module or as a file."""
     path = code / script
     if path.suffix == ".sh":
-        return ["/bin/sh", script]
+        return [_shell(path), script]
     module = layout.module_name(code, script)
     if module is not None:
         return [sys.executable, "-m", module]
     return [sys.executable, script]
+
+
+def _shell(path: Path) -> str:
+    """The bash for a script whose first line asks for it, where there is one; else sh."""
+    with path.open("rb") as source:
+        first = source.readline(200)
+    wanted = first.startswith(b"#!") and b"bash" in first
+    return (shutil.which("bash") if wanted else None) or "/bin/sh"
 
 
 def _place(folder: Path, task: TrainingTask, environ: Mapping[str, str]) -> names.Place:
