@@ -342,6 +342,20 @@ def test_a_script_that_reads_one_record_gets_one_for_each_instance(serve):
     assert served.log.read_text().count("the model ran") == 2
 
 
+def test_a_script_for_the_hugging_face_toolkit_runs_without_it(serve):
+    served = serve(
+        "from sagemaker_huggingface_inference_toolkit import decoder_encoder\n"
+        "def model_fn(d): return 1\n"
+        "def transform_fn(model, body, content_type, accept):\n"
+        "    texts = decoder_encoder.decode(body, content_type).pop('inputs')\n"
+        "    return decoder_encoder.encode([{'length': len(t)} for t in texts], accept)\n"
+    )
+    answer = {"predictions": [{"length": 2}, {"length": 3}]}
+    assert served.predict({"instances": ["ab", "abc"]}) == (200, answer)
+    headers = {"Content_Type": "text/csv", "Accept": "text/csv"}
+    assert served.invoke("inputs\nab\n", **headers)[2] == b"length\r\n2\r\n"
+
+
 def test_a_package_below_src_serves_what_it_trained(serve):
     served = serve(
         "from acme.io import Adder\n"
@@ -363,6 +377,17 @@ def test_a_predict_fn_that_reads_inputs_gets_the_object_as_it_was_sent(serve):
     status, _, body = served.invoke('{"inputs": ["abc"]}', Content_Type="application/json")
     assert (status, json.loads(body)) == (200, [6])
     assert served.predict({"instances": ["abc", "d"]})[1] == {"predictions": [6, 2]}
+
+
+def test_parameters_travel_beside_what_the_script_reads(serve):
+    for name in ("inputs", "instances"):
+        served = serve(
+            PREAMBLE + "def input_fn(b, t): return json.loads(b)\n"
+            "def predict_fn(data, model):\n"
+            f"    return [len(text) * data['parameters']['times'] for text in data['{name}']]\n"
+        )
+        asked = {"instances": ["abc", "d"], "parameters": {"times": 2}}
+        assert served.predict(asked)[1] == {"predictions": [6, 2]}
 
 
 def test_a_custom_prediction_routine_runs_without_the_sdk(serve):
@@ -765,6 +790,7 @@ def test_the_model_is_called_by_one_request_at_a_time(serve):
         ("def predict(m, r): pass", "predict.py has no load(model_dir)"),
         ("def input_fn(b, t): pass", "predict.py has input_fn, but no model_fn(model_dir)"),
         ("x = 1", "has neither load(model_dir) and predict(model, instances), nor model_fn"),
+        ("def input_handler(data, context): pass", "which stand before TensorFlow Serving"),
         ("import sys; sys.exit(0)", "SystemExit: 0"),
     ],
 )

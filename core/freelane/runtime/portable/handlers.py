@@ -82,6 +82,11 @@ def find(module: ModuleType, script: str, model_dir: Path) -> Handler:
         raise HandlerError(f"{script} defines several predictors, {names}: leave one of them")
     if has & set(FUNCTIONS):
         raise HandlerError(f"{script} has {', '.join(sorted(has))}, but no model_fn(model_dir)")
+    if callable(getattr(module, "input_handler", None)):
+        raise HandlerError(
+            f"{script} has input_handler and output_handler, which stand before TensorFlow "
+            "Serving; here write load(model_dir) and predict(model, instances)"
+        )
     if has:
         lack = "load(model_dir)" if "predict" in has else "predict(model, instances)"
         raise HandlerError(f"{script} has no {lack}")

@@ -98,8 +98,8 @@ class SageMakerHandler(Handler):
             return ("inputs",) if takes_object else ("list",)
         if self._shape is not None:
             return (self._shape,)
-        if parameters is not None:  # which no other shape can carry
-            return ("instances", *(shape for shape in self._order if shape != "instances"))
+        if parameters is not None:
+            return tuple(sorted(self._order, key=lambda s: s not in shapes.CARRIES_PARAMETERS))
         return self._order
 
     def _transform(self, data: str | bytes, kind: str, accept: str) -> object:

@@ -22,6 +22,7 @@ Body = tuple[Union[str, bytes], str]
 """What an input_fn gets: the body, and its content type."""
 
 ORDER = ("list", "instances", "inputs", "csv", "npy", "record")
+CARRIES_PARAMETERS = ("instances", "inputs")
 _NAMES_JSON = re.compile(r"json", re.IGNORECASE)
 _NAMES_CSV = re.compile(r"""csv|loadtxt|genfromtxt|split\(\s*["'],""", re.IGNORECASE)
 _NAMES_NPY = re.compile(r"npy|\b(np|numpy)\.load\b", re.IGNORECASE)
@@ -53,11 +54,9 @@ def bodies(
             return None
         return [(json.dumps(instance), codec.JSON) for instance in instances]
     value: object = instances
-    if shape == "inputs":
-        value = {"inputs": instances}
-    elif shape == "instances":
+    if shape in CARRIES_PARAMETERS:
         extra = {} if parameters is None else {"parameters": parameters}
-        value = {"instances": instances, **extra}
+        value = {shape: instances, **extra}
     return [(json.dumps(value), codec.JSON)]
 
 

@@ -14,6 +14,7 @@ _OFFERED = {
     "aiplatform": "google.cloud.aiplatform",
     "sagemaker_inference": "sagemaker_inference",
     "sagemaker_containers": "sagemaker_containers",
+    "sagemaker_huggingface_inference_toolkit": "sagemaker_huggingface_inference_toolkit",
     "sagemaker_training": "sagemaker_training",
     "sagemaker_xgboost_container": "sagemaker_xgboost_container",
     "gcsfs": "gcsfs",

@@ -1,0 +1,1 @@
+"""Stands in for AWS's toolkit for Hugging Face: what an inference script imports of it."""
