@@ -9,7 +9,7 @@ import click
 from freelane.cli import render
 from freelane.cli.document import plain
 from freelane.cli.options import Session, Verb
-from freelane.cli.templates import project_files
+from freelane.cli.templates import bare_file, project_files
 from freelane.errors import ConfigError
 from freelane.model.name import LONGEST_NAME, check_name
 
@@ -25,9 +25,7 @@ def init(session: Session, *, folder: Path, name: str | None, bare: bool) -> Non
     that is there already is never overwritten.
     """
     chosen = check_name(name, what="project") if name else name_of(folder)
-    files = project_files(chosen)
-    if bare:
-        files = {"freelane.toml": files["freelane.toml"]}
+    files = {"freelane.toml": bare_file(chosen)} if bare else project_files(chosen)
     taken = [file for file in files if (folder / file).exists() or (folder / file).is_symlink()]
     if taken:
         raise ConfigError(
@@ -38,7 +36,7 @@ def init(session: Session, *, folder: Path, name: str | None, bare: bool) -> Non
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
             (folder / file).write_text(text, encoding="utf-8")
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
 
     def people() -> None:

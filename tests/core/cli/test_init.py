@@ -54,6 +54,20 @@ def test_init_bare_writes_the_configuration_beside_code_that_is_there(freelane):
     assert {file.name for file in folder.iterdir()} == {"train.py", "freelane.toml"}
 
 
+def test_a_bare_project_asks_for_nothing_that_its_code_may_lack(freelane, monkeypatch):
+    assert freelane("init", "mine", "--bare").code == 0
+    Path("mine/train.py").write_text("print('FREELANE_MODEL_DIR')")
+    monkeypatch.chdir("mine")
+    plan = freelane("train", "--dry-run", "--json").document["plan"]
+    assert (plan["name"], plan["script"], plan["warnings"]) == ("mine", "train.py", [])
+
+
+def test_a_folder_that_cannot_be_made_is_refused(freelane):
+    ran = freelane("init", "/proc/no-such-thing")
+    assert ran.code == 2
+    assert "/proc/no-such-thing cannot be written" in ran.err
+
+
 def test_init_does_not_write_through_a_dangling_link(freelane):
     folder = Path("mine")
     folder.mkdir()

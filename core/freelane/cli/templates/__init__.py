@@ -19,6 +19,11 @@ def project_files(name: str) -> dict[str, str]:
     return files
 
 
+def bare_file(name: str) -> str:
+    """The text of a freelane.toml that stands beside code which is there already."""
+    return (_HERE / "bare.toml").read_text(encoding="utf-8").replace('"bare"', f'"{name}"', 1)
+
+
 def predict_file(framework: str, model_file: str | None) -> str | None:
     """A `predict.py` that serves `model_file`; None for a framework that has none.
 
