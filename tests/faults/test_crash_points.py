@@ -33,12 +33,15 @@ def test_a_command_killed_at_a_step_leaves_nothing(
     folder = tmp_path / "home"
     folder.mkdir()
     done = subprocess.run(
-        [sys.executable, SCRIPT, verb, project, "--after", after, "--signal", number]
-        + ["--first", str(first), "--stride", str(stride)],
+        [
+            *(sys.executable, SCRIPT, verb, project, "--after", after, "--signal", number),
+            *("--first", str(first), "--stride", str(stride)),
+        ],
         env=home | {"HOME": str(folder)},
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
     found = json.loads(done.stdout)
     assert found["faults"] == []
