@@ -127,6 +127,45 @@ def test_a_vertex_script_that_uploads_a_blob_trains_unmodified(run):
     assert (run.model / "model.pkl").is_file()
 
 
+INSTALLED = {
+    "google/cloud/storage/__init__.py": (
+        "from google.cloud.storage.blob import Blob\n"
+        "from google.cloud.storage.client import Client\n"
+    ),
+    "google/cloud/storage/blob.py": (
+        "class Blob:\n"
+        "    @classmethod\n"
+        "    def from_string(cls, uri, client=None):\n"
+        "        if not uri.startswith('gs://'): raise ValueError('URI scheme must be gs')\n"
+        "        return 'blob of ' + client.credentials\n"
+    ),
+    "google/cloud/storage/client.py": (
+        "class DefaultCredentialsError(Exception): pass\n"
+        "class Client:\n"
+        "    def __init__(self, project=None, credentials=None):\n"
+        "        if credentials is None: raise DefaultCredentialsError('no account')\n"
+        "        self.credentials = type(credentials).__name__\n"
+        "    def download_blob_to_file(self, uri, file_obj): raise ValueError(uri)\n"
+    ),
+    "google/auth/credentials.py": "class AnonymousCredentials: pass\n",
+}
+
+
+def test_a_vertex_script_uploads_its_model_where_the_real_storage_package_is_installed(run):
+    for name, text in INSTALLED.items():
+        path = run.folder / "site" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    uploaded = (SCRIPTS / "vertex_sklearn.py").read_text()
+    cloud = "print(storage.Blob.from_string('gs://bucket/x', client=storage.Client()))\n"
+    run.write("train.py", uploaded + cloud).channel("train", {"data.csv": "1,2\n3,4\n"})
+    site = {"PYTHONPATH": str(run.folder / "site")}
+    code, out, err = run("train.py", env=site)
+    assert code == 0, err
+    assert out == "blob of AnonymousCredentials\n"
+    assert (run.model / "model.pkl").is_file()
+
+
 def test_a_vertex_script_that_joins_paths_trains_unmodified(run):
     run.write("trainer/task.py", (SCRIPTS / "vertex_paths.py").read_text())
     run.channel("train", {"a.csv": "1\n2\n", "b.csv": "3\n"})

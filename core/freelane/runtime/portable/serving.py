@@ -112,7 +112,7 @@ def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Serv
     code = folder / "code"
     # A user's prints go to the log line by line, like the rest of it.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    sys.path += stand_ins.missing()
+    sys.path[:] = [*stand_ins.first(), *sys.path, *stand_ins.missing()]
     os.environ.update(_variables(settings.model, task))
     os.chdir(code)
     model = handlers.load(code, task.script, settings.model)

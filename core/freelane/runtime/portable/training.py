@@ -38,6 +38,7 @@ def run(folder: Path, task: TrainingTask, environ: Mapping[str, str]) -> int:
     child_environ["PYTHONPATH"] = os.pathsep.join(
         [
             *map(str, layout.search_path(place.code, task.script)),
+            *stand_ins.first(),
             *filter(None, [child_environ.get("PYTHONPATH")]),
             *stand_ins.missing(),
         ]

@@ -1,7 +1,8 @@
 """Stand-ins for the few imports that published cloud scripts cannot do without.
 
 Each folder here is one entry of the module search path. One is offered only where the real package
-is not installed, so that a script written for a cloud's own image runs on a machine without it.
+is not installed, so that a script written for a cloud's own image runs on a machine without it; but
+for `storage`, which is always offered, and stands before a real package to teach it paths.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+_HERE = Path(__file__).resolve().parent
 _OFFERED = {
-    "storage": "google.cloud.storage",
     "aiplatform": "google.cloud.aiplatform",
     "sagemaker_inference": "sagemaker_inference",
     "sagemaker_containers": "sagemaker_containers",
@@ -22,10 +23,14 @@ _OFFERED = {
 }
 
 
+def first() -> list[str]:
+    """The folder to put before the installed packages."""
+    return [str(_HERE / "storage")]
+
+
 def missing() -> list[str]:
     """The folders to put at the end of the search path: one for each package that is not there."""
-    here = Path(__file__).resolve().parent
-    return [str(here / folder) for folder, module in _OFFERED.items() if not _installed(module)]
+    return [str(_HERE / folder) for folder, module in _OFFERED.items() if not _installed(module)]
 
 
 def _installed(module: str) -> bool:

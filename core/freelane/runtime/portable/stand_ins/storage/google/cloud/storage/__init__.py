@@ -1,36 +1,24 @@
-"""Stands in for google-cloud-storage where AIP_ variables name folders of this machine.
+"""google-cloud-storage, for which AIP_ variables may name folders of this machine.
 
-Enough for a training script that uploads its model, or a predictor that downloads one: a blob is a
-file. A gs:// address needs the real package.
+Where the real package is installed this is the real one, taught that an address without a scheme is
+a file. Where it is not, files are all there is.
 """
 
 from __future__ import annotations
 
-import shutil
-from typing import BinaryIO
+import importlib
+import sys
+from pathlib import Path
 
-from . import blob
-from .blob import Blob
-
-__all__ = ["Blob", "Client", "blob"]
-
-
-class Client:
-    """A client that has nothing to connect to."""
-
-    def __init__(self, *_args: object, **_kwargs: object) -> None:
-        pass
-
-    def download_blob_to_file(self, blob_or_uri: Blob | str, file_obj: BinaryIO) -> None:
-        """Copy the file's bytes into `file_obj`."""
-        path = blob.local_path(blob_or_uri) if isinstance(blob_or_uri, str) else blob_or_uri.path
-        with path.open("rb") as source:
-            shutil.copyfileobj(source, file_obj)
-
-    def bucket(self, name: str, *_args: object, **_kwargs: object) -> object:
-        """There are no buckets here."""
-        raise ImportError(
-            f"the bucket {name!r} needs the real package: pip install google-cloud-storage"
-        )
-
-    get_bucket = bucket
+freelane_blobs = importlib.import_module("freelane_blobs")
+_installed: Path | None = freelane_blobs.installed(__file__)
+if _installed is None:
+    blob = freelane_blobs
+    Blob = freelane_blobs.Blob
+    Client = freelane_blobs.Client
+    sys.modules[f"{__name__}.blob"] = freelane_blobs
+else:
+    __path__ = [str(_installed.parent)]
+    __file__ = str(_installed)
+    exec(compile(_installed.read_bytes(), __file__, "exec"))  # noqa: S102 - the package itself
+    freelane_blobs.teach(globals())
