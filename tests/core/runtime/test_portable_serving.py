@@ -356,6 +356,15 @@ def test_a_script_for_the_hugging_face_toolkit_runs_without_it(serve):
     assert served.invoke("inputs\nab\n", **headers)[2] == b"length\r\n2\r\n"
 
 
+def test_a_script_is_told_the_content_type_as_its_caller_wrote_it(serve):
+    served = serve(
+        PREAMBLE + "def input_fn(b, t): return [t, *map(json.loads, b.decode().splitlines())]\n"
+        "def predict_fn(data, model): return data\n"
+    )
+    answer = served.invoke("1\n2\n", Content_Type="application/jsonlines; charset=utf-8")
+    assert json.loads(answer[2]) == ["application/jsonlines", 1, 2]
+
+
 def test_a_package_below_src_serves_what_it_trained(serve):
     served = serve(
         "from acme.io import Adder\n"

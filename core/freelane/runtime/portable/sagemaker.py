@@ -61,7 +61,8 @@ class SageMakerHandler(Handler):
         if accept is None or accept.strip() == "*/*":
             accept = codec.JSON
         data = _decode(body) if kind in _TEXT else body
-        return _reply(self._transform(data, kind, accept), accept)
+        named = (content_type or codec.JSON).split(";")[0].strip()  # as the script may compare it
+        return _reply(self._transform(data, named, accept), accept)
 
     def predict(self, instances: list[object], parameters: dict[str, object] | None) -> object:
         """The functions' answer to instances, sent to them in the shape that the script reads.
@@ -184,6 +185,7 @@ def _alone(value: object) -> object:
 def _default_input(data: str | bytes, content_type: str) -> object:
     numpy = _module("numpy")
     body = data.encode("utf-8") if isinstance(data, str) else data
+    content_type = codec.media_type(content_type)
     if content_type == codec.NPY:
         return codec.read_npy(body)
     if content_type not in {codec.JSON, codec.CSV, codec.NDJSON}:
