@@ -109,7 +109,9 @@ def keep(store: Path, manifest: Manifest, fill: Callable[[Path], None]) -> Artif
     target = store / manifest.digest
     handle = ArtifactHandle(manifest.digest, str(target))
     if (target / "manifest.json").exists():
-        return handle
+        if _is_sound(target, manifest):
+            return handle
+        remove(store, manifest.digest)  # so that training or importing again mends it
 
     def prepare(folder: Path) -> None:
         model = folder / "model"
@@ -122,6 +124,21 @@ def keep(store: Path, manifest: Manifest, fill: Callable[[Path], None]) -> Artif
     records.sweep(store)
     records.claim(target, prepare)
     return handle
+
+
+def _is_sound(artifact: Path, manifest: Manifest) -> bool:
+    """Whether what is kept is still what it was when it was kept."""
+    try:
+        if Manifest.from_json((artifact / "manifest.json").read_text("utf-8")).files:
+            return all(_is_kept(artifact / "model", file) for file in manifest.files)
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _is_kept(model: Path, file: FileDigest) -> bool:
+    with os.fdopen(_open_plain(model, file.path), "rb") as reader:
+        return hashlib.file_digest(reader, "sha256").hexdigest() == file.sha256
 
 
 def check_files(files: tuple[FileDigest, ...]) -> None:

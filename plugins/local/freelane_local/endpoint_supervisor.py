@@ -11,6 +11,7 @@ it has too.
 
 import contextlib
 import errno
+import math
 import os
 import signal
 import socket
@@ -58,6 +59,9 @@ class _Order:
         self.secrets = [str(name) for name in _list(spec, "secrets")]
         self.gpus = _mapping(spec, "gpus")
         self.expires_at = _number(spec, "expires_at")
+        # A wall clock that is set back must not let the endpoint live longer.
+        left_s = math.inf if self.expires_at is None else self.expires_at - time.time()
+        self.ends_at = time.monotonic() + left_s
         memory = _number(spec, "memory_bytes")
         self.memory_bytes = None if memory is None else int(memory)
         self.grace_s = _number(spec, "grace_s") or 0.0
@@ -284,7 +288,10 @@ class _Supervisor:
         return self._asked_to_end or self._expired() or self._folder.stop.exists()
 
     def _expired(self) -> bool:
-        return self._order.expires_at is not None and time.time() >= self._order.expires_at
+        expires_at = self._order.expires_at
+        return expires_at is not None and (
+            time.time() >= expires_at or time.monotonic() >= self._order.ends_at
+        )
 
     def _pause(self, pause_s: float) -> None:
         until = time.monotonic() + pause_s

@@ -302,6 +302,7 @@ class LocalDeployer:
             "FREELANE_PROVIDER": self._provider,
             "FREELANE_MODEL_DIR": str(artifact / "model"),
             "FREELANE_MANIFEST": str(artifact / "manifest.json"),
+            "FREELANE_MODEL_DIGEST": spec.artifact.digest,
             "PYTHONUNBUFFERED": "1",
         }
         if spec.resources.cpus is not None:

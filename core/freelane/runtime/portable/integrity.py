@@ -12,13 +12,18 @@ class IntegrityError(Exception):
     """The files are not what the manifest says; the message is one line."""
 
 
-def verify(folder: Path, manifest: Path) -> None:
+def verify(folder: Path, manifest: Path, expected: str | None = None) -> None:
     """Check that `folder` holds the files that `manifest` lists, unchanged, and no other.
+
+    `expected` is the digest of the model that is asked for: a manifest that was changed together
+    with its files does not have it.
 
     Raises:
         IntegrityError: It does not.
     """
     listed, digest = _listed(manifest)
+    if expected is not None and digest != expected:
+        raise IntegrityError("the model is not the one that was deployed")
     whole = hashlib.sha256()
     for path in sorted(listed):
         whole.update(f"{path}\0{listed[path]}\n".encode())

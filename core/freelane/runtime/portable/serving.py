@@ -39,6 +39,7 @@ class Settings:
     parent: int | None
     model: Path
     manifest: Path | None
+    digest: str | None
 
 
 def read_settings(environ: Mapping[str, str], name: str) -> Settings:
@@ -74,6 +75,7 @@ def read_settings(environ: Mapping[str, str], name: str) -> Settings:
             parent=int(parent) if parent else None,
             model=Path(model).resolve(),  # the user's code runs in another folder
             manifest=Path(manifest).absolute() if manifest else None,
+            digest=get("FREELANE_MODEL_DIGEST") or None,
         )
     except ValueError as error:
         raise TaskError(f"a variable of the server is no number: {error}") from error
@@ -108,7 +110,7 @@ def run(folder: Path, task: ServingTask, environ: Mapping[str, str]) -> int:
 
 def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Server:
     if settings.manifest is not None:
-        integrity.verify(settings.model, settings.manifest)
+        integrity.verify(settings.model, settings.manifest, settings.digest)
     code = folder / "code"
     # A user's prints go to the log line by line, like the rest of it.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
