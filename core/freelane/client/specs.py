@@ -66,7 +66,7 @@ def job_spec(
         files=files,
         script=chosen,
         inputs=resolved,
-        hyperparameters={**train.hyperparameters, **(hyperparameters or {})},
+        hyperparameters=_checked({**train.hyperparameters, **(hyperparameters or {})}),
         framework=train.framework,
         max_runtime=train.max_runtime,
         resources=train.resources,
@@ -77,6 +77,16 @@ def job_spec(
     )
     prints = {channel: _fingerprint(where) for channel, where in resolved.items()}
     return _drafted(spec, prints, bundle.warnings(spec))
+
+
+def _checked(hyperparameters: Mapping[str, Hyperparameter]) -> dict[str, Hyperparameter]:
+    """Each becomes an option and a variable of the script, which takes not every text."""
+    for name, value in hyperparameters.items():
+        if not name or "=" in name or not name.isprintable():
+            raise ConfigError(f"{name!r} cannot name a hyperparameter: use letters, digits and _")
+        if isinstance(value, str) and "\0" in value:
+            raise ConfigError(f"hyperparameter {name!r} holds a NUL, which no script can be given")
+    return dict(hyperparameters)
 
 
 def endpoint_spec(
@@ -145,9 +155,12 @@ def _drafted(spec: S, prints: Mapping[str, str], warnings: tuple[str, ...]) -> D
 def _resolve_input(config: Config, channel: str, where: str) -> str:
     if where.startswith(_REMOTE):
         return where
-    path = (config.root / Path(where).expanduser()).absolute()
-    if path.exists():
-        return str(path)
+    try:
+        path = (config.root / Path(where).expanduser()).absolute()
+        if path.exists():
+            return str(path)
+    except (RuntimeError, ValueError, OSError) as error:  # no such user; no name of a file
+        raise ConfigError(f"input {channel!r} is no path: {where!r}: {error}") from error
     there = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, there, n=1)
     raise ConfigError(
@@ -175,6 +188,6 @@ def _fingerprint(where: str) -> str:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
-        seen = file.stat()
+        seen = file.lstat()  # a link may lead nowhere
         digest.update(f"{file}\0{seen.st_size}\0{seen.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -20,7 +20,7 @@ from freelane.runtime import doubts
 TASK_SCHEMA_VERSION = 1
 _PORTABLE = Path(__file__).parent / "portable"
 _NEVER = GitIgnoreSpec.from_lines(
-    [".git", "__pycache__/", "*.pyc", "node_modules/", ".venv", "venv/", ".env", ".env.*"]
+    [".git", "__pycache__/", "*.pyc", "node_modules/", ".venv", "venv/", ".env*"]
 )
 _BOOTSTRAP = '''"""Starts what runs beside the user's code; this folder holds all of it."""
 
@@ -64,7 +64,7 @@ def collect(source: Path, *, exclude: Sequence[str], script: str) -> tuple[str, 
         ConfigError: The script is not there, or a link leads out of the folder.
     """
     _check_relative(script, what="script")
-    found = set(_walk(source, GitIgnoreSpec.from_lines(exclude)))
+    found = set(_walk(source, _patterns(exclude, "exclude")))
     path = source / script
     if path.is_dir() and (path / "__main__.py").is_file():
         found.add(f"{script.rstrip('/')}/__main__.py")
@@ -219,13 +219,20 @@ def _user_env(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if not name.startswith("FREELANE_")}
 
 
+def _patterns(lines: Sequence[str], where: str) -> GitIgnoreSpec:
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except (ValueError, re.error) as error:
+        raise ConfigError(f"{where} holds what is no pattern of files: {error}") from error
+
+
 def _walk(source: Path, excluded: GitIgnoreSpec) -> Iterator[str]:
     ignores: dict[Path, GitIgnoreSpec] = {}
     for parent, folders, files in os.walk(source):
         here = Path(parent)
-        if ".gitignore" in files:
+        if ".gitignore" in files and (here / ".gitignore").is_file():  # a link to /dev/zero is not
             lines = (here / ".gitignore").read_text("utf-8", "replace").splitlines()
-            ignores[here] = GitIgnoreSpec.from_lines(lines)
+            ignores[here] = _patterns(lines, str(here / ".gitignore"))
         folders[:] = [
             name
             for name in folders
@@ -251,7 +258,11 @@ def _is_own_file(path: Path, source: Path) -> bool:
     # A dangling link is an editor's lock; a socket or a pipe is no code.
     if path.is_symlink() and path.exists():
         _check_link(path, source)
-    return path.is_file()
+    if not path.is_file():
+        return False
+    if not path.name.isprintable():  # the digest of the code, and clouds, take names that are text
+        raise ConfigError(f"{str(path)!a} is no name of printable characters; exclude it")
+    return True
 
 
 def _left_out(

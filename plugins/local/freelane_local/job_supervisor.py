@@ -10,6 +10,7 @@ import json
 import math
 import os
 import signal
+import stat
 import sys
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ _CLEANED = ("FREELANE_", "SM_", "AIP_")
 _MEMORY_WORDS = ("MemoryError", "OutOfMemoryError", "CUDA out of memory", "Cannot allocate memory")
 _DISK_WORDS = ("No space left on device", "Disk quota exceeded")
 _LONGEST_METRICS_BYTES = 2**20
+_LONGEST_FAILURE_BYTES = 2**16
 
 
 class _Stopped(Exception):
@@ -315,7 +317,8 @@ class JobRun:
     def _last_words(self) -> str:
         """What portable kept of stderr, else the end of what was printed."""
         with contextlib.suppress(OSError):
-            text = (self._folder.output / "failure").read_text("utf-8", errors="replace").strip()
+            told = _read_plain(self._folder.output / "failure", _LONGEST_FAILURE_BYTES)
+            text = told.decode("utf-8", errors="replace").strip()
             if text:
                 return text[-2000:]
         lines = [text_of(line) for line in bytes(self._recent).splitlines() if line.strip()]
@@ -334,7 +337,8 @@ class _LiveMetrics:
     def follow(self) -> bool:
         """Read what is new; whether there was anything."""
         try:
-            if self._path.stat().st_size <= self._offset:
+            seen = self._path.stat()
+            if seen.st_size <= self._offset or not stat.S_ISREG(seen.st_mode):
                 return False
             with self._path.open("rb") as file:
                 file.seek(self._offset)
@@ -379,12 +383,26 @@ def _numbers(text: bytes) -> tuple[dict[str, float], list[str]]:
     return numbers, others
 
 
+def _read_plain(path: Path, most_bytes: int) -> bytes:
+    """The beginning of a file of the user's; a pipe or a device there would keep us for ever.
+
+    Raises:
+        OSError: It is not there, or no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return file.read(most_bytes)
+
+
 def _final_metrics(path: Path) -> tuple[dict[str, float], str]:
     """`metrics.json`, and a warning about what of it could not be read."""
     try:
-        if path.stat().st_size > _LONGEST_METRICS_BYTES:
+        content = _read_plain(path, _LONGEST_METRICS_BYTES + 1)
+        if len(content) > _LONGEST_METRICS_BYTES:
             return {}, "metrics.json was left out: it is larger than 1 MiB"
-        numbers, others = _numbers(path.read_bytes())
+        numbers, others = _numbers(content)
     except FileNotFoundError:
         return {}, ""
     except OSError as error:

@@ -172,7 +172,8 @@ def _build(
         if exit_.cause == "stopped":
             raise BuildStopped("stopped while its environment was being built")
         if exit_.code != 0:
-            raise ConfigError(f"the environment could not be built: {_why(printed.decode())}")
+            why = _why(printed.decode(errors="replace"))  # it may be cut within a character
+            raise ConfigError(f"the environment could not be built: {why}")
 
     shutil.rmtree(wanted.folder, ignore_errors=True)
     try:
