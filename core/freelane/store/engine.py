@@ -6,6 +6,7 @@ Nothing above this floor commits: a service opens a transaction, hands its conne
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from freelane.store.sqlite import DATABASE_FILE, SqliteFile
 
 BUSY_TIMEOUT_S = 15.0
 """How long a transaction waits for another process's; SQLite polls unfairly, so not less."""
+_RECONNECT_PAUSE_S = 0.1
 
 
 class Place(Protocol):
@@ -29,6 +31,7 @@ class Place(Protocol):
     location: str
     writing: dict[str, object]
     reading: dict[str, object]
+    patience_s: float
 
     def engine(self) -> Engine: ...
     def lay(self) -> None: ...
@@ -57,9 +60,11 @@ class Store:
         self._place = place
         self._pid = os.getpid()
         self._thread = threading.local()
+        self._is_ready = False
         self._engine = place.engine()
         try:
             self._make_ready()
+            self._is_ready = True
         except BaseException:
             self.close()
             raise
@@ -126,11 +131,22 @@ class Store:
             self._pid = os.getpid()
         return self._engine
 
+    def _connect(self) -> Connection:
+        """A connection; a server that was there is given a moment to come back from a restart."""
+        give_up = time.monotonic() + (self._place.patience_s if self._is_ready else 0.0)
+        while True:
+            try:
+                return self._engine_here().connect()
+            except StoreFault:
+                if time.monotonic() >= give_up:
+                    raise
+                time.sleep(_RECONNECT_PAUSE_S)
+
     @contextmanager
     def _transaction(self, options: dict[str, object]) -> Iterator[Connection]:
         saving = False
         try:
-            with self._engine_here().connect() as connection:
+            with self._connect() as connection:
                 connection.execution_options(**options)
                 with connection.begin():
                     yield connection

@@ -11,6 +11,7 @@ from freelane.store.tables import CONDITIONS
 _SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
 _SCHEMA_LOCK = 0x667265656C616E65  # "freelane" in ASCII: any number that nobody else uses
 _CONNECT_TIMEOUT_S = 10
+_RESTART_S = 5.0
 
 
 class PostgresDatabase:
@@ -32,6 +33,7 @@ class PostgresDatabase:
         )
         self.location = shown.render_as_string()
         self.writing: dict[str, object] = {}
+        self.patience_s = _RESTART_S
         # One snapshot for all that a reader asks, as SQLite gives it.
         self.reading: dict[str, object] = {
             "isolation_level": "REPEATABLE READ",

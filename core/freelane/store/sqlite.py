@@ -29,6 +29,7 @@ class SqliteFile:
         self.location = str(file)
         self.writing: dict[str, object] = {_IMMEDIATE: True}
         self.reading: dict[str, object] = {_IMMEDIATE: False}
+        self.patience_s = 0.0
         self._busy_timeout_s = busy_timeout_s
 
     def engine(self) -> Engine:

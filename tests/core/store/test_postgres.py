@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 
 import pytest
 from sqlalchemy import text
@@ -82,6 +83,24 @@ def test_a_server_that_crashes_and_restarts_has_what_was_committed(
     with postgres_store.begin() as connection:
         write(connection, "b")
     assert written(postgres_store) == ["a", "b"]
+
+
+def test_a_server_that_refuses_for_a_moment_is_waited_for(
+    postgres_store, postgres_server, write, written
+):
+    name = postgres_store.location.rpartition("/")[2].partition("?")[0]
+    postgres_server.admin(
+        f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+    )
+    back = threading.Timer(
+        0.3, postgres_server.admin, [f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"]
+    )
+    back.start()
+    with postgres_store.begin() as connection:
+        write(connection, "a")
+    back.join()
+    assert written(postgres_store) == ["a"]
 
 
 def test_a_connection_that_dies_within_a_transaction_is_a_state_error(
