@@ -82,6 +82,11 @@ def deploy(  # noqa: PLR0913 - one for each option
                 f"detached; {endpoint.address} comes up: freelane endpoints, "
                 f"freelane delete {endpoint.address}"
             )
+    if plan.change == "nothing":
+        output.note(
+            f"{endpoint.address} serves it already and stays as it is; for another ttl or script: "
+            f"freelane delete {endpoint.address}, and deploy again"
+        )
     output.result({"endpoint": endpoint.to_json()}, lambda: show_endpoint(endpoint))
     if not (detached or output.as_json):
         output.note(f"next: freelane predict {endpoint.name} --data rows.json")

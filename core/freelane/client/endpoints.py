@@ -10,7 +10,7 @@ from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
 from freelane.client.newest import newest_model
 from freelane.client.session import Session
-from freelane.errors import ResourceNotFound
+from freelane.errors import DeadlineExceeded, ResourceNotFound
 from freelane.model import artifact as model_artifact
 from freelane.model import endpoint as model
 from freelane.model.artifact import ArtifactHandle
@@ -256,9 +256,15 @@ class Endpoints:
         self, record: model.Endpoint, request: PredictionRequest, *, timeout_s: float
     ) -> Prediction:
         """`predict`, for a record that is at hand."""
-        answer = self._session.prediction.predict(
-            record, request, deadline=self._session.workspace.deadline(timeout_s)
-        )
+        try:
+            answer = self._session.prediction.predict(
+                record, request, deadline=self._session.workspace.deadline(timeout_s)
+            )
+        except DeadlineExceeded as error:
+            raise DeadlineExceeded(
+                f"endpoint {record.provider}/{record.name} has not answered within {timeout_s:g} s",
+                hint="wait longer with --timeout, or timeout_s= of predict",
+            ) from error
         return Prediction(
             predictions=answer.prediction.predictions,
             provider=record.provider,

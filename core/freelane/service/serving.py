@@ -1,6 +1,7 @@
 """Endpoints: intent and name, one call to the provider, record; then looking until READY."""
 
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import NoReturn
 
 from sqlalchemy import Connection
@@ -227,8 +228,12 @@ class ServingService:
             return named[0]
         address = f"{provider}/{name}" if provider else name
         if not named:
+            with workspace.store.read() as connection:
+                known = [endpoint.name for endpoint in endpoints.live(connection, workspace.owner)]
+            near = get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}?" if near else "see: freelane endpoints"
             raise ResourceNotFound(
-                f"there is no endpoint {address!r}; see: freelane endpoints",
+                f"there is no endpoint {address!r}; {meant}",
                 provider=provider or current,
             )
         raise ConfigError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from difflib import get_close_matches
 
 from sqlalchemy import Connection
 
@@ -28,6 +29,8 @@ from freelane.state import jobs, operations
 from freelane.state.operations import OperationRow
 from freelane.waiting import Deadline, backoff, poll
 
+_NEAR = 200
+"""Among so many jobs the one is sought that a misspelled name may mean."""
 _STOPPED = frozenset({JobState.STOPPING, JobState.STOPPED})
 _MISSED = "not found at the provider; looking once more before it counts as gone"
 
@@ -137,9 +140,10 @@ class TrainingService:
                 + ", ".join(job.id for job in matching[:5]),
                 provider=matching[0].provider,
             )
-        raise ResourceNotFound(
-            f"there is no job {reference!r}; see: freelane jobs", provider="freelane"
-        )
+        known = {word for job in self.newest(_NEAR, everywhere=True) for word in (job.id, job.name)}
+        near = get_close_matches(reference, known, n=1)
+        meant = f"did you mean {near[0]}?" if near else "see: freelane jobs"
+        raise ResourceNotFound(f"there is no job {reference!r}; {meant}", provider="freelane")
 
     def newest(self, limit: int | None, *, everywhere: bool = False) -> list[Job]:
         """Newest first; of this project, or of all of the owner's."""

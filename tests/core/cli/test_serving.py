@@ -95,6 +95,30 @@ def test_the_same_model_again_is_the_same_endpoint(served, freelane):
     assert freelane("deploy", "--json").document["endpoint"]["url"] == url
 
 
+def test_an_endpoint_that_stays_as_it_is_is_told(served, freelane):
+    ran = freelane("deploy", "--ttl", "1h")
+    assert ran.code == 0
+    assert "stays as it is" in ran.err
+    assert "freelane delete local/tiny" in ran.err
+
+
+def test_a_misspelled_endpoint_names_the_nearest(served, freelane):
+    ran = freelane("delete", "tinny")
+    assert ran.code == 6
+    assert "did you mean tiny?" in ran.err
+
+
+def test_an_endpoint_that_takes_too_long_is_named_with_the_time(trained, freelane):
+    Path("predict.py").write_text(
+        "import time\ndef load(d): ...\ndef predict(m, rows): time.sleep(1); return rows\n"
+    )
+    assert freelane("deploy", "--quiet").code == 0
+    ran = freelane("predict", "tiny", "--data", rows([1]), "--timeout", "200ms")
+    assert ran.code == 5
+    assert "endpoint local/tiny has not answered within 0.2 s" in ran.err
+    assert "--timeout" in ran.err
+
+
 def test_another_model_under_the_same_name_exits_6(served, freelane):
     bring(freelane, 9)
     ran = freelane("deploy")

@@ -191,6 +191,10 @@ def test_logs_hides_the_values_of_secret_variables(project, freelane, monkeypatc
     assert freelane("logs", "tiny").out == "***\n"
 
 
+def test_a_misspelled_job_names_the_nearest(trained, freelane):
+    assert "there is no job 'tinny'; did you mean tiny" in freelane("logs", "tinny").err
+
+
 @pytest.mark.parametrize("verb", ["logs", "stop"])
 def test_a_job_that_is_not_there_exits_6(project, freelane, verb):
     ran = freelane(verb, "nope")
