@@ -6,7 +6,7 @@ import click
 
 from freelane.cli import render
 from freelane.cli.options import Session, Verb, consent, pairs, settings, toml_value
-from freelane.errors import JobFailed
+from freelane.errors import DeadlineExceeded, JobFailed
 from freelane.model.job import Hyperparameter
 from freelane.model.lifecycle import JobState
 from freelane.model.plan import Plan
@@ -111,6 +111,13 @@ def stay(
             ended = client.jobs.follow(job, progress.line, timeout_s=timeout_s)
     except KeyboardInterrupt:
         return None
+    except DeadlineExceeded as error:
+        if timeout_s is None:
+            raise
+        raise DeadlineExceeded(
+            f"job {job.id} goes on after {render.seconds_text(timeout_s)}, and nobody waits for it",
+            hint=way_back(job.id),
+        ) from error
     if ended.state is JobState.STOPPED:
         raise JobFailed(f"job {job.id} was stopped", job=job.id, hint=f"freelane logs {job.id}")
     return ended

@@ -153,7 +153,10 @@ def test_a_detached_job_is_followed_and_stopped_by_its_name(project, freelane):
 
 def test_a_job_that_outlives_the_timeout_goes_on(project, freelane):
     Path("train.py").write_text(FOREVER)
-    assert freelane("train", "--timeout", "300ms").code == 5
+    ran = freelane("train", "--timeout", "300ms")
+    assert ran.code == 5
+    assert "goes on after 300 ms" in ran.err
+    assert "hint: freelane logs tiny-" in ran.err
     assert freelane("jobs", "--json").document["jobs"][0]["state"] == "RUNNING"
 
 
