@@ -113,7 +113,8 @@ def doctor(ctx: click.Context, session: Session) -> None:
 
     def people() -> None:
         warned = sum(check["outcome"] == "warning" for check in found)
-        render.say(f"{len(found)} checks, {failed} failed, {warned} to look at")
+        checks = "1 check" if len(found) == 1 else f"{len(found)} checks"
+        render.say(f"{checks}, {failed} failed, {warned} to look at")
 
     session.output.result({"checks": found}, people)
     if failed:
