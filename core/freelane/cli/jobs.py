@@ -94,11 +94,12 @@ def logs(session: Session, *, job: str, follow: bool, tail: int | None) -> None:
             kept = shown if cut or tail is None else deque(shown, maxlen=tail)
             output.long_result("logs", {"job": found.id}, "lines", kept)
             return
+        live = follow and not found.state.final
         try:
-            for page in pages(shown, 1 if follow else _PAGE):
+            for page in pages(shown, 1 if live else _PAGE):
                 click.echo("\n".join(page))
         except KeyboardInterrupt:
-            if follow and not found.state.final:
+            if live:
                 output.note(f"detached; job {found.id} goes on: {way_back(found.id)}")
 
 
