@@ -7,8 +7,9 @@ summaries and a verb's module loads only when the verb runs.
 import importlib
 import io
 import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 
@@ -46,6 +47,8 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 """Group -> verb -> (module of this package, its one line in the help)."""
 
 COMPLETE_VARIABLE = "_FREELANE_COMPLETE"
+_NARROWEST, _NARROW = 24, 60
+"""A terminal between these, in columns, gets its options above what they mean."""
 
 
 def find_verb(name: str) -> tuple[str, str] | None:
@@ -56,8 +59,32 @@ def find_verb(name: str) -> tuple[str, str] | None:
     return None
 
 
+class Page(click.HelpFormatter):
+    """Help that fits a telephone too; click's own is 50 columns wide at least."""
+
+    def __init__(
+        self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None
+    ) -> None:
+        columns = shutil.get_terminal_size().columns
+        narrow = columns - 2 if _NARROWEST <= columns < _NARROW else width
+        super().__init__(indent_increment, narrow, max_width)
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        super().write_dl(rows, 10 if self.width < _NARROW else col_max, col_spacing)
+
+
+class Help(click.Context):
+    """The context of every command here, for the sake of its help."""
+
+    formatter_class = Page
+
+
 class Verbs(click.Group):
     """A group that knows its verbs from the table and loads one when it runs."""
+
+    context_class = Help
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return [name for verbs in VERBS.values() for name in verbs]

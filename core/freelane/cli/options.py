@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import click
 
 from freelane.cli.complete import provider_names
+from freelane.cli.main import Help
 from freelane.cli.output import Output
 from freelane.cli.terminal import is_terminal
 from freelane.errors import ConfigError, ProviderNotFound
@@ -111,6 +112,8 @@ def shared_options() -> list[click.Parameter]:
 
 class Verb(click.Command):
     """A command with the shared options, handed to its function as `session`."""
+
+    context_class = Help
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # click.Command's own

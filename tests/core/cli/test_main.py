@@ -95,6 +95,12 @@ def test_a_verb_explains_itself(freelane, flag):
     assert "As every verb:" in ran.out
 
 
+@pytest.mark.parametrize("line", [["--help"], ["train", "--help"], ["import", "--help"]])
+def test_help_fits_a_narrow_terminal(freelane, monkeypatch, line):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert max(map(len, freelane(*line).out.splitlines())) <= 40
+
+
 def test_no_verb_at_all_shows_the_help(freelane):
     ran = freelane()
     assert (ran.code, ran.err) == (0, "")
