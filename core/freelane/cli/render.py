@@ -80,7 +80,7 @@ def cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return " ".join(f"{key}={cell(item)}" for key, item in value.items()) or "-"
+        return " ".join(f"{cell(key)}={cell(item)}" for key, item in value.items()) or "-"
     if isinstance(value, list | tuple | set | frozenset):
         return ", ".join(cell(item) for item in value) or "-"
     return " ".join(redact(str(value)).split()) or "-"

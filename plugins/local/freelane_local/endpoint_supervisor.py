@@ -29,7 +29,7 @@ from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
 from freelane_local import records
 from freelane_local.endpoint_folder import EndpointFolder, bury, is_recorded_gone, write_status
-from freelane_local.logs import LogWriter
+from freelane_local.logs import LogWriter, Mask
 
 _MOST_FAILED_STARTS = 5
 _FIRST_PAUSE_S = 0.1
@@ -119,6 +119,7 @@ class _Supervisor:
         self._folder = folder
         self._order = _Order(records.read_json(folder.spec) or {})
         self._log = LogWriter(folder.log, segments=_LOG_SEGMENTS)
+        self._mask = Mask(os.environ.get(name, "") for name in self._order.secrets)
         self._restarts = Restarts()
         self._state = EndpointState.CREATING
         self._asked_to_end = False
@@ -227,6 +228,7 @@ class _Supervisor:
         finally:
             os.close(alive)
             os.close(held)
+            self._log.write(self._mask.rest())
             # What the model's code detached may hold the port, and must not outlive each crash.
             supervise.end_descendants(grace_s=0.5)
 
@@ -260,6 +262,7 @@ class _Supervisor:
         self._say("" if self._state is EndpointState.UPDATING else "loading the model")
 
     def _print(self, chunk: bytes) -> None:
+        chunk = self._mask(chunk)
         self._log.write(chunk)
         self._tail.add(chunk)
 
@@ -343,7 +346,9 @@ class _Supervisor:
         with contextlib.suppress(FreelaneError):
             told = (records.read_json(self._folder.ready) or {}).get("error")
         if isinstance(told, str) and told:
-            return told, FailureCause.USER_CODE
+            self._folder.ready.unlink(missing_ok=True)  # the error may tell a secret
+            shown = self._mask.hide(told.encode(errors="replace")).decode(errors="replace")
+            return shown, FailureCause.USER_CODE
         return self._tail.text() or f"the server {_said(ended)}", FailureCause.USER_CODE
 
     def _end(self) -> None:

@@ -20,7 +20,7 @@ from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
 from freelane_local import records
 from freelane_local.job_folder import JobFolder
-from freelane_local.logs import LogWriter, text_of
+from freelane_local.logs import LogWriter, Mask, text_of
 
 _LIVE_S = 0.5
 _REASON_LINES = 8
@@ -43,6 +43,7 @@ class JobRun:
         self._folder = folder
         self._spec = spec
         self._log = LogWriter(folder.log)
+        self._mask = Mask(os.environ.get(str(name), "") for name in _list(spec, "secrets"))
         self._status = records.read_json(folder.status) or {}
         self._live = _LiveMetrics(folder.output / "metrics.jsonl")
         self._held = contextlib.ExitStack()
@@ -206,6 +207,9 @@ class JobRun:
         )
 
     def _print(self, chunk: bytes) -> None:
+        self._keep(self._mask(chunk))
+
+    def _keep(self, chunk: bytes) -> None:
         self._log.write(chunk)
         self._recent += chunk[-_RECENT_BYTES:]
         del self._recent[:-_RECENT_BYTES]
@@ -231,6 +235,7 @@ class JobRun:
 
     def _finish(self, exit_: Exit, python: str, env: dict[str, str], checkpoints: Path) -> None:
         supervise.end_descendants(grace_s=1.0)  # nobody may write into what is sealed now
+        self._keep(self._mask.rest())
         self._live.follow()
         metrics, warning = _final_metrics(self._folder.output / "metrics.json")
         notes = [warning] if warning else []
@@ -317,7 +322,11 @@ class JobRun:
     def _last_words(self) -> str:
         """What portable kept of stderr, else the end of what was printed."""
         with contextlib.suppress(OSError):
-            told = _read_plain(self._folder.output / "failure", _LONGEST_FAILURE_BYTES)
+            failure = self._folder.output / "failure"
+            told = _read_plain(failure, _LONGEST_FAILURE_BYTES)
+            if self._mask.hide(told) != told:
+                told = self._mask.hide(told)
+                failure.write_bytes(told)
             text = told.decode("utf-8", errors="replace").strip()
             if text:
                 return text[-2000:]

@@ -4,7 +4,8 @@ Each file is named by the offset of its first byte since the log began, so a cur
 that stays right when older files are gone.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,45 @@ SEGMENTS = 10
 PAGE_LINES = 1000
 _PAGE_BYTES = 2**20
 _LONGEST_LINE_BYTES = 64 * 2**10
+_SHORTEST_SECRET = 4  # a shorter value would blank ordinary words
+HIDDEN = b"***"
+
+
+class Mask:
+    """Hides the values of secrets in what is printed, one that comes in two pieces too."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        long = {value.encode("utf-8", "surrogateescape") for value in values}
+        self._values = sorted((v for v in long if len(v) >= _SHORTEST_SECRET), key=len)[::-1]
+        self._any = re.compile(b"|".join(map(re.escape, self._values)))  # the longest first
+        self._held = b""
+
+    def __call__(self, chunk: bytes) -> bytes:
+        """What can be shown by now; what may yet become a secret is held back."""
+        if not self._values:
+            return chunk
+        text = self._held + chunk
+        cut = len(text) - max(_overlap(text, value) for value in self._values)
+        for match in self._any.finditer(text):
+            if match.start() < cut < match.end():  # a short one, where a longer may go on
+                cut = match.start()
+        self._held = text[cut:]
+        return self.hide(text[:cut])
+
+    def rest(self) -> bytes:
+        """What was held back, when nothing more comes."""
+        held, self._held = self._held, b""
+        return self.hide(held)
+
+    def hide(self, text: bytes) -> bytes:
+        """A whole text without them."""
+        return self._any.sub(HIDDEN, text) if self._values else text
+
+
+def _overlap(text: bytes, value: bytes) -> int:
+    """How much of the beginning of `value` stands at the end of `text`."""
+    longest = min(len(text), len(value) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(value[:n])), 0)
 
 
 class LogWriter:

@@ -1,7 +1,7 @@
 import pytest
 
 from freelane_local import logs
-from freelane_local.logs import LogWriter
+from freelane_local.logs import LogWriter, Mask
 
 
 def everything(folder, *, final=True, after=0):
@@ -99,3 +99,18 @@ def test_a_second_writer_goes_on_where_the_first_was_killed(folder):
         writer.write(text)
         writer.close()
     assert everything(folder) == ["one", "two"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_a_secret_is_hidden_however_the_output_is_cut(size):
+    text = b"a hunter2-hunter2 b hunter2-hunt hunter2-hunter2" + b"\xffhunter2-\n"
+    mask = Mask(["hunter2-hunter2", "hunter2-", "no", ""])
+    shown = b"".join(mask(text[at : at + size]) for at in range(0, len(text), size)) + mask.rest()
+    assert b"hunter2-hunter2" not in shown
+    assert shown.startswith(b"a *** b ")
+    assert shown.endswith(b"\xff***\n")
+
+
+def test_output_without_secrets_is_passed_on_at_once():
+    assert Mask([])(b"loading") == b"loading"
+    assert Mask(["hunter2-hunter2"])(b"loading...") == b"loading..."
