@@ -18,9 +18,11 @@ from freelane.errors import (
     CapabilityUnsupported,
     ConfigError,
     FreelaneError,
+    ProviderNotFound,
     ProviderUnavailable,
     StateError,
 )
+from freelane.model.operation import Verb
 from freelane.service.artifacts import ArtifactService
 from freelane.service.serving import ServingService
 from freelane.service.training import TrainingService
@@ -136,15 +138,20 @@ class Session:
         return unsupported(capability, provider.name, provider.info, self.registry.infos())
 
     def reachable_providers(self) -> list[str]:
-        """Configured names, each with the plugin and what it needs installed."""
+        """Configured names that can be had, and those whose looker is to be told why they cannot.
+
+        A table waits for its plugin, or for an extra, without a word, unless it is selected.
+        """
+        selected = {self.config.provider_for(verb) for verb in (None, *Verb)}
         names = []
         for name in self.config.provider_names():
             try:
                 self.resolve(name)
-            except ProviderUnavailable:
-                continue
+            except (ProviderNotFound, ProviderUnavailable):
+                if name not in selected:
+                    continue
             except FreelaneError:
-                pass  # whoever looks at it is told why it cannot be
+                pass
             names.append(name)
         return names
 

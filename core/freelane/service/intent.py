@@ -11,7 +11,7 @@ from freelane.errors import FreelaneError, OutcomeUnknown, ResourceConflict
 from freelane.model.operation import Operation, Verb
 from freelane.service.workspace import Workspace
 from freelane.state import operations
-from freelane.state.operations import Holder, OperationRow
+from freelane.state.operations import UNFINISHED, Holder, OperationRow
 
 ABANDONED_AFTER = timedelta(hours=1)
 """From when on a holder on another machine, which nobody here can look at, counts as gone."""
@@ -84,13 +84,32 @@ def check_free(workspace: Workspace, row: OperationRow) -> None:
     holder = row.holder
     if holder is not None and is_held_elsewhere(workspace, row):
         operation = row.operation
+        wait = "wait for it"
+        if holder.host != workspace.holder().host:
+            until = operation.created + ABANDONED_AFTER
+            wait += f" (if that machine is gone, until {until:%H:%M} UTC)"
         raise ResourceConflict(
             f"{operation.verb} {operation.name!r} on {operation.provider} is under way in process "
-            f"{holder.pid} on {holder.host}; wait for it, or choose another --name",
+            f"{holder.pid} on {holder.host}; {wait}, or choose another --name",
             provider=operation.provider,
             operation=operation.verb,
             holder=f"{holder.host}:{holder.pid}",
         )
+
+
+def take_up(workspace: Workspace, row: OperationRow) -> bool:
+    """Become the one process that finds out about it; False if that was done meanwhile.
+
+    Raises:
+        ResourceConflict: A live process still works on it.
+    """
+    with workspace.store.begin() as connection:
+        now = operations.get(connection, workspace.owner, row.operation.id)
+        if now is None or now.step not in UNFINISHED:
+            return False
+        check_free(workspace, now)
+        take_over(workspace, connection, now)
+    return True
 
 
 def take_over(workspace: Workspace, connection: Connection, row: OperationRow) -> None:

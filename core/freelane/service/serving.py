@@ -181,9 +181,8 @@ class ServingService:
         """
         workspace = self._workspace
         operation = row.operation
-        with workspace.store.begin() as connection:
-            intent.check_free(workspace, row)
-            intent.take_over(workspace, connection, row)
+        if not intent.take_up(workspace, row):
+            return
         deployer = self._deployer(workspace.resolve(operation.provider))
         seen = deployer.find(operation, deadline=workspace.deadline())
         if isinstance(seen, Found):

@@ -26,7 +26,7 @@ from freelane.service.intent import Intent
 from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace
 from freelane.state import jobs, operations
-from freelane.state.operations import OperationRow
+from freelane.state.operations import UNFINISHED, OperationRow
 from freelane.waiting import Deadline, backoff, poll
 
 _NEAR = 200
@@ -97,9 +97,8 @@ class TrainingService:
         """
         workspace = self._workspace
         operation = row.operation
-        with workspace.store.begin() as connection:
-            intent.check_free(workspace, row)
-            intent.take_over(workspace, connection, row)
+        if not intent.take_up(workspace, row):
+            return
         trainer = self._trainer(workspace.resolve(operation.provider))
         seen = trainer.find(operation, deadline=workspace.deadline())
         if isinstance(seen, Found):
@@ -215,8 +214,15 @@ class TrainingService:
             self._workspace.clock.sleep(next(pauses))
 
     def stop(self, job: Job) -> Job:
-        """Ask the provider to stop it; a final job stays as it is."""
+        """Ask the provider to stop it; a final job stays as it is.
+
+        Raises:
+            ResourceConflict: A live process is still submitting it.
+            CapabilityUnsupported: The provider stops no job.
+        """
         job = self.refresh(job)
+        if job.handle is None and not job.state.final:
+            job = self._found_out(job)
         if job.state.final:
             return job
         if job.handle is None:
@@ -228,6 +234,15 @@ class TrainingService:
         if not wired.info.support(Capability.STOP).usable:
             raise self._workspace.unsupported(wired, Capability.STOP)
         self._trainer(wired).stop(job.handle, deadline=self._workspace.deadline())
+        return self.refresh(job)
+
+    def _found_out(self, job: Job) -> Job:
+        """The job after what became of its interrupted submission is known."""
+        workspace = self._workspace
+        with workspace.store.read() as connection:
+            row = operations.get(connection, workspace.owner, job.operation)
+        if row is not None and row.step in UNFINISHED:
+            self.settle(row)
         return self.refresh(job)
 
     def adopt_resource(

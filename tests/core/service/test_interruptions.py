@@ -196,6 +196,33 @@ def test_an_endpoint_that_is_being_deleted_is_waited_for_and_made_anew(
     assert list(cloud.endpoints) == [second.handle.name]
 
 
+def test_a_job_whose_submission_was_killed_can_be_stopped(new_process, cloud, job_spec, crash):
+    def die(call):
+        raise crash
+
+    cloud.job_becomes, cloud.after = RUNNING, die
+    with pytest.raises(crash):
+        submit(new_process(), job_spec)
+    cloud.after = lambda call: None
+    living = new_process(alive=(1,))
+    with pytest.raises(ResourceConflict, match="process 1"):
+        living.training.stop(living.training.get("digits"))
+    house = new_process()
+    assert house.training.stop(house.training.get("digits")).state is JobState.STOPPED
+    assert [thing.state for thing in cloud.jobs.values()] == ["STOPPED"]
+
+
+def test_what_another_cleanup_has_settled_meanwhile_is_no_problem(
+    new_process, killed_deploy, store, monkeypatch
+):
+    killed_deploy()
+    with store.read() as connection:
+        stale = operations.unfinished(connection, "me")
+    assert new_process().upkeep.cleanup(["cloud"], delete=True).problems == []
+    monkeypatch.setattr(operations, "unfinished", lambda *_args, **_keys: stale)
+    assert new_process().upkeep.cleanup(["cloud"], delete=True).problems == []
+
+
 def test_delete_of_what_another_command_is_deploying_is_a_conflict(
     new_process, killed_deploy, cloud
 ):
