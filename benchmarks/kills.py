@@ -273,7 +273,10 @@ def kill_supervisors(house: House, verb: str, kills: int, draw: random.Random) -
         trial = Trial(house, count)
         trial.expect(house.run("train", "--json"), 0)
         process = house.start(*VICTIMS[verb])
-        time.sleep(draw.uniform(life_s * 0.3, life_s))
+        beyond: list[psutil.Process] = []
+        while not beyond and process.poll() is None:
+            beyond = [each for each in house.processes() if each.pid != process.pid]
+        time.sleep(draw.uniform(0, life_s * 0.3))
         beyond = [each for each in house.processes() if each.pid != process.pid]
         count.kills += 1
         count.hits += bool(beyond)
@@ -341,14 +344,12 @@ def hold_lock(house: House, file: Path) -> Count:
     for verb in ("train", "deploy", "jobs"):
         trial = Trial(house, count)
         holder.execute("BEGIN EXCLUSIVE")
-        release = threading.Event()
         process = house.start(verb, "--json")
         begun = time.monotonic()
         while process.poll() is None and time.monotonic() - begun < LOCKED_S * 2:
             time.sleep(0.05)
         took_s = time.monotonic() - begun
         holder.execute("ROLLBACK")
-        release.set()
         out, err = process.communicate(timeout=LONGEST_S)
         count.kills += 1
         count.hits += 1
