@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 
 from freelane.client import show
+from freelane.client.models import find_model
 from freelane.client.session import Session
-from freelane.errors import ConfigError, ResourceConflict, ResourceNotFound
+from freelane.errors import ConfigError, ResourceConflict
 from freelane.model import artifact as model
 from freelane.model.choice import Framework
 from freelane.model.name import check_name
@@ -116,7 +117,7 @@ class Artifacts:
             raise ResourceConflict(
                 f"{target} is not an empty folder; nothing is overwritten", provider="local"
             )
-        artifact = self._of(reference)
+        artifact = find_model(self._session, reference)
         parent = target.absolute().parent
         if not parent.is_dir():
             raise ConfigError(f"there is no folder {parent} to put {target.name} in")
@@ -129,20 +130,6 @@ class Artifacts:
             shutil.rmtree(staging, ignore_errors=True)
             raise
         return target
-
-    def _of(self, reference: str) -> model.Artifact:
-        try:
-            return self._session.artifacts.get(reference)
-        except ResourceNotFound:
-            training = self._session.training
-        job = training.refresh(training.get(reference))
-        if job.artifact is None:
-            raise ResourceNotFound(
-                f"job {job.id} is {job.state} and wrote no model to its model folder",
-                provider=job.provider,
-                hint=f"freelane logs {job.id}",
-            )
-        return self._session.artifacts.get(job.artifact)
 
 
 def _lay_out(source: Path, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from freelane.client import show
 from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
-from freelane.client.newest import newest_model
+from freelane.client.models import find_model, newest_model
 from freelane.client.session import Session
 from freelane.errors import DeadlineExceeded, ResourceNotFound
 from freelane.model import artifact as model_artifact
@@ -153,7 +153,7 @@ class Endpoints:
         drafted = self._draft(provider, handle, name=name, ttl=ttl, script=script)
         spec = drafted.spec
         info, _config = self._session.provider_config(provider)
-        existing = self._session.serving.existing(provider, spec.name)
+        existing = self._session.endpoint_records.existing(provider, spec.name)
         if existing is not None:
             self._session.serving.check_same(existing, artifact=model_of.id)
         return Plan(
@@ -210,21 +210,20 @@ class Endpoints:
         Raises:
             EndpointNotReady: It ended instead.
         """
-        serving = self._session.serving
-        record = serving.wait_ready(
+        record = self._session.endpoint_records.wait_ready(
             self._find(address), deadline=self._session.workspace.deadline(timeout_s)
         )
         return Endpoint(self, record)
 
     def list(self) -> "list[Endpoint]":
         """Those that are not gone, of every project outside one; each looked at now."""
-        serving = self._session.serving
-        seen = serving.glance(serving.live(everywhere=self._session.config.file is None))
+        records = self._session.endpoint_records
+        seen = records.glance(records.live(everywhere=self._session.config.file is None))
         return [Endpoint(self, endpoint) for endpoint in seen if not endpoint.state.final]
 
     def get(self, address: str) -> Endpoint:
         """The endpoint `provider/name`, or `name` at the current provider; looked at now."""
-        return Endpoint(self, self._session.serving.refresh(self._find(address)))
+        return Endpoint(self, self._session.endpoint_records.refresh(self._find(address)))
 
     def delete(self, address: str, *, timeout_s: float = READY_S) -> Endpoint:
         """End it, and wait until the provider says that it is gone."""
@@ -276,7 +275,7 @@ class Endpoints:
 
     def _find(self, address: str) -> model.Endpoint:
         provider, name = parse_address(address)
-        return self._session.serving.get(
+        return self._session.endpoint_records.get(
             provider, name, current=self._session.config.provider_for(Verb.DEPLOY)
         )
 
@@ -287,19 +286,17 @@ class Endpoints:
         config = self._session.config
         config.require_project()
         provider = config.provider_for(Verb.DEPLOY)
+        # First of all, for nothing in the project can mend it.
+        self._session.endpoint_records.deployer(self._session.resolve(provider))
         chosen = self._artifact(artifact)
         return provider, chosen, self._session.artifacts.copy_at(chosen, provider)
 
     def _artifact(self, artifact: str | Artifact | Job | None) -> model_artifact.Artifact:
         if isinstance(artifact, Artifact):
             return artifact.record
-        if isinstance(artifact, Job):
-            return self._of_job(artifact)
         if artifact is not None:
-            try:
-                return self._session.artifacts.get(artifact)
-            except ResourceNotFound:
-                return self._of_reference(artifact)
+            named = artifact.id if isinstance(artifact, Job) else artifact
+            return find_model(self._session, named)
         newest = newest_model(self._session)
         if newest is not None:
             return newest
@@ -308,24 +305,6 @@ class Endpoints:
             provider=self._session.config.provider_for(Verb.DEPLOY),
             hint="freelane train",
         )
-
-    def _of_reference(self, reference: str) -> model_artifact.Artifact:
-        training = self._session.training
-        try:
-            job = training.refresh(training.get(reference))
-        except ResourceNotFound:
-            raise ResourceNotFound(
-                f"there is no artifact or job {reference!r}; see: freelane jobs",
-                provider="freelane",
-            ) from None
-        if job.artifact is None:
-            raise ResourceNotFound(
-                f"job {job.id} is {job.state} and has no model to deploy", provider=job.provider
-            )
-        return self._session.artifacts.get(job.artifact)
-
-    def _of_job(self, job: Job) -> model_artifact.Artifact:
-        return self._of_reference(job.id)
 
     def _draft(
         self,

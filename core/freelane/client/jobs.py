@@ -11,7 +11,7 @@ from freelane.model.job import Hyperparameter, JobSpec
 from freelane.model.lifecycle import JobState
 from freelane.model.operation import Verb
 from freelane.model.plan import Plan
-from freelane.service.training import raise_if_failed
+from freelane.service.job_records import raise_if_failed
 
 if TYPE_CHECKING:
     from freelane.client.specs import Drafted
@@ -186,11 +186,11 @@ class Jobs:
         self, job: Job, on_line: Callable[[str], None], *, timeout_s: float | None = None
     ) -> Job:
         """Hand each line of its log to `on_line` until it ends, then answer like `wait`."""
-        training = self._session.training
         deadline = self._session.workspace.deadline(timeout_s)
-        for line in training.logs(job.record, follow=True, deadline=deadline):
+        for line in self._session.training.logs(job.record, follow=True, deadline=deadline):
             on_line(line)
-        return Job(self, raise_if_failed(training.wait(job.record, deadline=deadline)))
+        ended = self._session.job_records.wait(job.record, deadline=deadline)
+        return Job(self, raise_if_failed(ended))
 
     def wait(self, job: str, *, timeout_s: float | None = None) -> Job:
         """Look until the job has ended.
@@ -199,34 +199,33 @@ class Jobs:
             JobFailed: It failed; the message carries the reason.
             DeadlineExceeded: It goes on past `timeout_s` seconds.
         """
-        training = self._session.training
-        record = training.wait(
-            training.get(job), deadline=self._session.workspace.deadline(timeout_s)
+        records = self._session.job_records
+        record = records.wait(
+            records.get(job), deadline=self._session.workspace.deadline(timeout_s)
         )
         return Job(self, raise_if_failed(record))
 
     def list(self, *, limit: int | None = 50) -> "list[Job]":
         """The newest first, of every project outside one; those that go on are looked at."""
-        training = self._session.training
-        found = training.newest(limit, everywhere=self._session.config.file is None)
-        return [Job(self, job) for job in training.glance(found)]
+        records = self._session.job_records
+        found = records.newest(limit, everywhere=self._session.config.file is None)
+        return [Job(self, job) for job in records.glance(found)]
 
     def get(self, job: str) -> Job:
         """The job of an id, a unique beginning of one, or the newest of a name; looked at now."""
-        training = self._session.training
-        return Job(self, training.refresh(training.get(job)))
+        records = self._session.job_records
+        return Job(self, records.refresh(records.get(job)))
 
     def logs(self, job: str, *, follow: bool = False) -> Iterator[str]:
         """The lines of its log; with `follow`, until nothing more will come."""
-        training = self._session.training
-        return training.logs(
-            training.get(job), follow=follow, deadline=self._session.workspace.deadline(None)
+        session = self._session
+        return session.training.logs(
+            session.job_records.get(job), follow=follow, deadline=session.workspace.deadline(None)
         )
 
     def stop(self, job: str) -> Job:
         """Ask the provider to stop it; one that has ended stays as it is."""
-        training = self._session.training
-        return Job(self, training.stop(training.get(job)))
+        return Job(self, self._session.training.stop(self._session.job_records.get(job)))
 
     def _draft(
         self,
@@ -240,6 +239,8 @@ class Jobs:
         config = self._session.config
         config.require_project()
         provider = config.provider_for(Verb.TRAIN)
+        # First of all, for nothing in the project can mend it.
+        self._session.job_records.trainer(self._session.resolve(provider))
         _info, table = self._session.provider_config(provider)
         return provider, specs.job_spec(
             config,

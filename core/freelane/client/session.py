@@ -24,6 +24,8 @@ from freelane.errors import (
 )
 from freelane.model.operation import Verb
 from freelane.service.artifacts import ArtifactService
+from freelane.service.endpoint_records import EndpointRecords
+from freelane.service.job_records import JobRecords
 from freelane.service.serving import ServingService
 from freelane.service.training import TrainingService
 from freelane.service.upkeep import CleanupReport, UpkeepService
@@ -83,20 +85,30 @@ class Session:
         return ArtifactService(self.workspace)
 
     @cached_property
+    def job_records(self) -> JobRecords:
+        return JobRecords(self.workspace, self.artifacts)
+
+    @cached_property
+    def endpoint_records(self) -> EndpointRecords:
+        return EndpointRecords(self.workspace)
+
+    @cached_property
     def training(self) -> TrainingService:
-        return TrainingService(self.workspace, self.artifacts)
+        return TrainingService(self.workspace, self.job_records)
 
     @cached_property
     def serving(self) -> ServingService:
-        return ServingService(self.workspace)
+        return ServingService(self.workspace, self.endpoint_records)
 
     @cached_property
     def upkeep(self) -> UpkeepService:
-        return UpkeepService(self.workspace, self.training, self.serving)
+        return UpkeepService(
+            self.workspace, self.training, self.serving, self.job_records, self.endpoint_records
+        )
 
     @cached_property
     def prediction(self) -> "PredictionService":
-        # httpx costs more to load than everything a listing needs.
+        # The transport costs more to load than everything a listing needs.
         from freelane.service.prediction import PredictionService  # noqa: PLC0415
         from freelane.transport.http import Transport  # noqa: PLC0415
 

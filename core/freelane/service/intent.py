@@ -4,15 +4,17 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from freelane.errors import FreelaneError, OutcomeUnknown, ResourceConflict
-from freelane.model.operation import Operation, Verb
+from freelane.model.operation import Absent, Found, Operation, Unknown, Verb
 from freelane.service.workspace import Workspace
 from freelane.state import operations
 from freelane.state.operations import UNFINISHED, Holder, OperationRow
 
+H = TypeVar("H")
 ABANDONED_AFTER = timedelta(hours=1)
 """From when on a holder on another machine, which nobody here can look at, counts as gone."""
 
@@ -110,6 +112,29 @@ def take_up(workspace: Workspace, row: OperationRow) -> bool:
         check_free(workspace, now)
         take_over(workspace, connection, now)
     return True
+
+
+def find_out(
+    workspace: Workspace,
+    row: OperationRow,
+    find: Callable[[Operation], Found[H] | Absent | Unknown],
+) -> Found[H] | Absent | None:
+    """What became of an interrupted operation; None if somebody else found out meanwhile.
+
+    Raises:
+        ResourceConflict: A live process still works on it.
+        OutcomeUnknown: The provider does not tell; nothing may be made again.
+    """
+    if not take_up(workspace, row):
+        return None
+    seen = find(row.operation)
+    if isinstance(seen, Unknown):
+        operation = row.operation
+        raise OutcomeUnknown(
+            f"{operation.provider} does not tell whether {operation.resource} was made: {seen.why}",
+            operation=operation.id,
+        )
+    return seen
 
 
 def take_over(workspace: Workspace, connection: Connection, row: OperationRow) -> None:

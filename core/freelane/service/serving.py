@@ -1,56 +1,38 @@
-"""Endpoints: intent and name, one call to the provider, record; then looking until READY."""
+"""Endpoints: intent and name, one call to the provider, record."""
 
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import NoReturn
 
 from sqlalchemy import Connection
 
-from freelane.contract.capability import Capability
-from freelane.contract.provider import Deployer, Provider
 from freelane.errors import (
-    ConfigError,
-    EndpointNotReady,
     FreelaneError,
     ModelFailed,
-    OutcomeUnknown,
     ProviderInternal,
     ResourceConflict,
     ResourceNotFound,
     StateError,
 )
 from freelane.model.artifact import Artifact
-from freelane.model.endpoint import Endpoint, EndpointHandle, EndpointSpec, EndpointStatus
+from freelane.model.endpoint import Endpoint, EndpointHandle, EndpointSpec
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
-from freelane.model.operation import Found, Operation, Unknown, Verb
+from freelane.model.operation import Found, Operation, Verb
 from freelane.service import intent
+from freelane.service.endpoint_records import UP, EndpointRecords, not_ready
 from freelane.service.intent import Intent
-from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace
 from freelane.state import endpoints, operations
 from freelane.state.operations import UNFINISHED, OperationRow
 from freelane.waiting import Deadline, backoff, poll
 
-_UP = frozenset({EndpointState.CREATING, EndpointState.READY, EndpointState.UPDATING})
-
 
 class ServingService:
-    """Deploys, looks at and deletes endpoints."""
+    """Deploys and deletes endpoints."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, records: EndpointRecords) -> None:
         self._workspace = workspace
-
-    def existing(self, provider: str, name: str) -> Endpoint | None:
-        """The endpoint that holds the name at the provider, as it is now; None if it is free."""
-        with self._workspace.store.read() as connection:
-            endpoint = endpoints.get(
-                connection, self._workspace.owner, provider, self._workspace.emulated, name
-            )
-        if endpoint is None or endpoint.state.final:
-            return None
-        endpoint = self.refresh(endpoint)
-        return None if endpoint.state.final else endpoint
+        self._records = records
 
     def check_same(self, endpoint: Endpoint, *, artifact: str) -> None:
         """Raise unless the endpoint is this project's and serves this artifact.
@@ -97,10 +79,10 @@ class ServingService:
             OutcomeUnknown: The provider may or may not have the endpoint.
         """
         workspace = self._workspace
-        deployer = self._deployer(workspace.resolve(provider))
+        deployer = self._records.deployer(workspace.resolve(provider))
         there = self._standing(spec.name, artifact, provider=provider, spec_hash=spec_hash)
         if there is not None:
-            return self._up(self._come_up(there, deadline=deadline)) if wait else there
+            return self._up(self._records.come_up(there, deadline=deadline)) if wait else there
 
         def claim(connection: Connection, operation: Operation) -> None:
             new = _new_endpoint(operation, artifact)
@@ -142,14 +124,14 @@ class ServingService:
     ) -> Endpoint | None:
         """The endpoint to answer with instead of making one; one that failed or ends makes room."""
         while True:
-            there = self.existing(provider, name)
+            there = self._records.existing(provider, name)
             if there is None:
                 return None
             self.check_same(there, artifact=artifact.id)
             row = self._operation_row(there)
             if row is None and there.handle is None:
-                there = self._reload(there)  # its operation may have ended since we looked
-            if row is None and (there.handle is None or there.state not in _UP):
+                there = self._records.reload(there)  # its operation may have ended since we looked
+            if row is None and (there.handle is None or there.state not in UP):
                 self._clear_failed(there)
                 continue
             if row is None:
@@ -160,18 +142,6 @@ class ServingService:
                 return None  # its interrupted operation goes on
             self.settle(row)
 
-    def wait_ready(self, endpoint: Endpoint, *, deadline: Deadline) -> Endpoint:
-        """Look until it is READY.
-
-        Raises:
-            EndpointNotReady: It ended instead.
-            DeadlineExceeded: It is not READY by the deadline.
-        """
-        seen = self._come_up(endpoint, deadline=deadline)
-        if seen.state in _UP:
-            return seen
-        raise _not_ready(seen)
-
     def settle(self, row: OperationRow) -> None:
         """Find out what became of an interrupted deployment, and record it.
 
@@ -181,79 +151,19 @@ class ServingService:
         """
         workspace = self._workspace
         operation = row.operation
-        if not intent.take_up(workspace, row):
-            return
-        deployer = self._deployer(workspace.resolve(operation.provider))
-        seen = deployer.find(operation, deadline=workspace.deadline())
+        deployer = self._records.deployer(workspace.resolve(operation.provider))
+        seen = intent.find_out(
+            workspace, row, lambda asked: deployer.find(asked, deadline=workspace.deadline())
+        )
         if isinstance(seen, Found):
             endpoint = self._record_handle(operation, seen.handle)
             self._finish(operation)
-            self.refresh(endpoint)
-        elif isinstance(seen, Unknown):
-            raise OutcomeUnknown(
-                f"{operation.provider} does not tell whether endpoint {operation.resource} was "
-                f"made: {seen.why}",
-                operation=operation.id,
-            )
-        else:
+            self._records.refresh(endpoint)
+        elif seen is not None:
             gone = ResourceNotFound(
                 "interrupted before the provider had it", provider=operation.provider
             )
             self._note_failure(operation, gone)
-
-    def live(self, *, everywhere: bool = False) -> list[Endpoint]:
-        """Endpoints that are not gone, of this project or of all of the owner's, as recorded."""
-        workspace = self._workspace
-        with workspace.store.read() as connection:
-            return endpoints.live(
-                connection, workspace.owner, project=None if everywhere else workspace.project
-            )
-
-    def get(self, provider: str | None, name: str, *, current: str) -> Endpoint:
-        """The endpoint of an address; a bare name means the current provider, else the only one.
-
-        Raises:
-            ResourceNotFound: There is none.
-            ConfigError: Several providers serve one of that name, and none is the current one.
-        """
-        workspace = self._workspace
-        with workspace.store.read() as connection:
-            named = endpoints.live(connection, workspace.owner, name=name)
-        if provider is not None:
-            named = [endpoint for endpoint in named if endpoint.provider == provider]
-        elif any(endpoint.provider == current for endpoint in named):
-            named = [endpoint for endpoint in named if endpoint.provider == current]
-        if len(named) == 1:
-            return named[0]
-        address = f"{provider}/{name}" if provider else name
-        if not named:
-            with workspace.store.read() as connection:
-                known = [endpoint.name for endpoint in endpoints.live(connection, workspace.owner)]
-            near = get_close_matches(name, known, n=1)
-            meant = f"did you mean {near[0]}?" if near else "see: freelane endpoints"
-            raise ResourceNotFound(
-                f"there is no endpoint {address!r}; {meant}",
-                provider=provider or current,
-            )
-        raise ConfigError(
-            f"endpoint {name!r} is served by several providers; name one of "
-            + ", ".join(f"{endpoint.provider}/{endpoint.name}" for endpoint in named)
-        )
-
-    def glance(self, listed: list[Endpoint]) -> list[Endpoint]:
-        """Each as it is now, or as it was last seen where its provider cannot be asked."""
-        return look_at_each(listed, self.refresh)
-
-    def refresh(self, endpoint: Endpoint) -> Endpoint:
-        """Look at the provider and record what is seen."""
-        if endpoint.handle is None:
-            endpoint = self._reload(endpoint)  # whoever deploys it may have its handle by now
-        if endpoint.handle is None or endpoint.state.final:
-            return endpoint
-        wired = self._workspace.resolve(endpoint.provider)
-        status = self._deployer(wired).status(endpoint.handle, deadline=self._workspace.deadline())
-        seen = _observe(endpoint, status)
-        return seen if seen == endpoint else self._save(seen)
 
     def delete(self, endpoint: Endpoint, *, deadline: Deadline) -> Endpoint:
         """End it, and look until the provider says it is gone.
@@ -265,13 +175,13 @@ class ServingService:
         row = self._operation_row(endpoint)
         if row is not None:
             self.settle(row)
-        endpoint = self._reload(endpoint)
+        endpoint = self._records.reload(endpoint)
         if endpoint.handle is None or endpoint.state.final:
-            return self._save(replace(endpoint, state=EndpointState.DELETED))
-        deployer = self._deployer(workspace.resolve(endpoint.provider))
+            return self._records.save(replace(endpoint, state=EndpointState.DELETED))
+        deployer = self._records.deployer(workspace.resolve(endpoint.provider))
         deployer.delete(endpoint.handle, deadline=deadline)
         return poll(
-            lambda: self.refresh(endpoint),
+            lambda: self._records.refresh(endpoint),
             until=lambda seen: seen.state.final,
             deadline=deadline,
             pauses=backoff(first_s=0.02, factor=1.5, longest_s=1.0, jitter=0.2),
@@ -285,33 +195,24 @@ class ServingService:
         with self._workspace.store.begin() as connection:
             if endpoints.claim(connection, owner, endpoint) is not None:
                 return None
-        return self.refresh(endpoint)
+        return self._records.refresh(endpoint)
 
     def _until_ready(
         self, operation: Operation, endpoint: Endpoint, *, deadline: Deadline
     ) -> Endpoint:
         try:
-            seen = self._come_up(endpoint, deadline=deadline)
+            seen = self._records.come_up(endpoint, deadline=deadline)
         finally:
             # Left alone (Ctrl-C, the deadline) or done: the intent has been carried out.
             self._finish(operation)
         return self._up(seen)
 
-    def _come_up(self, endpoint: Endpoint, *, deadline: Deadline) -> Endpoint:
-        return poll(
-            lambda: self.refresh(endpoint),
-            until=lambda now: now.state is not EndpointState.CREATING,
-            deadline=deadline,
-            pauses=backoff(first_s=0.02, factor=1.5, longest_s=0.5, jitter=0.2),
-            doing=f"waiting for endpoint {endpoint.name} to be READY",
-        )
-
     def _up(self, seen: Endpoint) -> Endpoint:
         """Return it if it came up; what failed is deleted, and raised with its reason."""
-        if seen.state in _UP:
+        if seen.state in UP:
             return seen
         if seen.state is not EndpointState.FAILED:
-            raise _not_ready(seen)  # deleted by another command, or past its time to live
+            raise not_ready(seen)  # deleted by another command, or past its time to live
         self._clear_failed(seen)
         raise self._failure(seen)
 
@@ -319,7 +220,7 @@ class ServingService:
         """A definite failure deletes what was made; its reason stays on the record."""
         gone = self.delete(endpoint, deadline=self._workspace.deadline())
         if endpoint.reason:
-            self._save(replace(gone, reason=endpoint.reason))
+            self._records.save(replace(gone, reason=endpoint.reason))
 
     def _failure(self, endpoint: Endpoint) -> FreelaneError:
         address = f"{endpoint.provider}/{endpoint.name}"
@@ -383,27 +284,6 @@ class ServingService:
 
         intent.note_failure(self._workspace, operation, error, undo=undo)
 
-    def _reload(self, endpoint: Endpoint) -> Endpoint:
-        with self._workspace.store.read() as connection:
-            again = endpoints.made_by(connection, self._workspace.owner, endpoint.operation)
-        return again or replace(endpoint, state=EndpointState.DELETED)
-
-    def _deployer(self, provider: Provider) -> Deployer:
-        if provider.deployer is None:
-            raise self._workspace.unsupported(provider, Capability.DEPLOY)
-        return provider.deployer
-
-    def _save(self, endpoint: Endpoint) -> Endpoint:
-        with self._workspace.store.begin() as connection:
-            endpoints.save(connection, self._workspace.owner, endpoint)
-        return endpoint
-
-
-def _not_ready(endpoint: Endpoint) -> EndpointNotReady:
-    address = f"{endpoint.provider}/{endpoint.name}"
-    why = endpoint.reason or endpoint.detail or "it was ended while it was coming up"
-    return EndpointNotReady(f"endpoint {address} is {endpoint.state}: {why}", endpoint=address)
-
 
 def _new_endpoint(operation: Operation, artifact: Artifact) -> Endpoint:
     return _bare_endpoint(operation, artifact=artifact.id, job=artifact.job)
@@ -424,17 +304,4 @@ def _bare_endpoint(operation: Operation, *, artifact: str, job: str | None) -> E
         detail="",
         created=operation.created,
         expires_at=operation.expires,
-    )
-
-
-def _observe(endpoint: Endpoint, status: EndpointStatus) -> Endpoint:
-    return replace(
-        endpoint,
-        state=status.state,
-        detail=status.detail,
-        reason=status.reason or endpoint.reason,
-        cause=status.cause or endpoint.cause,
-        url=status.url,
-        expires_at=status.expires_at or endpoint.expires_at,
-        billing=status.billing,
     )

@@ -17,6 +17,8 @@ from freelane.model.operation import (
     Verb,
 )
 from freelane.service import intent
+from freelane.service.endpoint_records import EndpointRecords
+from freelane.service.job_records import JobRecords
 from freelane.service.serving import ServingService
 from freelane.service.training import TrainingService
 from freelane.service.workspace import Workspace
@@ -51,11 +53,18 @@ class UpkeepService:
     """Reconciles and cleans up. Level-triggered: it compares whole states, not events."""
 
     def __init__(
-        self, workspace: Workspace, training: TrainingService, serving: ServingService
+        self,
+        workspace: Workspace,
+        training: TrainingService,
+        serving: ServingService,
+        job_records: JobRecords,
+        endpoint_records: EndpointRecords,
     ) -> None:
         self._workspace = workspace
         self._training = training
         self._serving = serving
+        self._jobs = job_records
+        self._endpoints = endpoint_records
 
     def cleanup(self, providers: Sequence[str], *, delete: bool) -> CleanupReport:
         """Bring the records up to date, then list what is stray; delete it if asked."""
@@ -116,15 +125,15 @@ class UpkeepService:
             active = jobs.active(connection, workspace.owner)
         for job in active:
             try:
-                seen = self._training.refresh(job)
+                seen = self._jobs.refresh(job)
             except FreelaneError as error:
                 report.problems.append(f"job {job.id}: {error.message}")
                 continue
             if seen.state is not job.state:
                 report.repaired.append(f"job {job.id} was {job.state} and is {seen.state}")
-        for endpoint in self._serving.live(everywhere=True):
+        for endpoint in self._endpoints.live(everywhere=True):
             try:
-                now = self._serving.refresh(endpoint)
+                now = self._endpoints.refresh(endpoint)
             except FreelaneError as error:
                 report.problems.append(f"endpoint {endpoint.name}: {error.message}")
                 continue
@@ -155,7 +164,7 @@ class UpkeepService:
         with workspace.store.read() as connection:
             active = jobs.active(connection, workspace.owner)
             open_rows = operations.unfinished(connection, workspace.owner, provider=provider)
-        live: list[Endpoint] = self._serving.live(everywhere=True)
+        live: list[Endpoint] = self._endpoints.live(everywhere=True)
         return (
             {job.operation for job in active if job.provider == provider}
             | {endpoint.operation for endpoint in live if endpoint.provider == provider}

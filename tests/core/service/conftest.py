@@ -19,6 +19,8 @@ from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
 from freelane.model.lifecycle import EndpointState, JobState
 from freelane.model.operation import Absent, Found, Operation, Resource, ResourceKind, Unknown
 from freelane.service.artifacts import ArtifactService
+from freelane.service.endpoint_records import EndpointRecords
+from freelane.service.job_records import JobRecords
 from freelane.service.serving import ServingService
 from freelane.service.training import TrainingService
 from freelane.service.upkeep import UpkeepService
@@ -222,6 +224,8 @@ class House:
 
     workspace: Workspace
     artifacts: ArtifactService
+    jobs: JobRecords
+    endpoints: EndpointRecords
     training: TrainingService
     serving: ServingService
     upkeep: UpkeepService
@@ -277,14 +281,17 @@ def new_process(store, cloud, second_cloud, clock):
             is_alive=lambda holder: holder.pid in alive,
         )
         kept = ArtifactService(workspace)
-        training = TrainingService(workspace, kept)
-        serving = ServingService(workspace)
+        jobs, endpoints = JobRecords(workspace, kept), EndpointRecords(workspace)
+        training = TrainingService(workspace, jobs)
+        serving = ServingService(workspace, endpoints)
         return House(
             workspace,
             kept,
+            jobs,
+            endpoints,
             training,
             serving,
-            UpkeepService(workspace, training, serving),
+            UpkeepService(workspace, training, serving, jobs, endpoints),
             crashing,
         )
 

@@ -40,7 +40,7 @@ def train(house, spec, model):
     job = house.training.submit(
         spec, provider="cloud", spec_hash="h1", deadline=house.workspace.deadline()
     )
-    return house.training.wait(job, deadline=house.workspace.deadline())
+    return house.jobs.wait(job, deadline=house.workspace.deadline())
 
 
 def deploy(house, spec, model):
@@ -108,9 +108,9 @@ def test_cleanup_leaves_nothing_untracked_from_every_crash_point(
         house.upkeep.cleanup(["cloud"], delete=True)
         again = house.upkeep.cleanup(["cloud"], delete=False)
         assert (again.strays, again.repaired, again.problems) == ([], [], [])
-        recorded = {endpoint.handle.name for endpoint in house.serving.live()}
+        recorded = {endpoint.handle.name for endpoint in house.endpoints.live()}
         assert set(cloud.endpoints) == recorded
-        for endpoint in house.serving.live():
+        for endpoint in house.endpoints.live():
             house.serving.delete(endpoint, deadline=house.workspace.deadline())
         assert cloud.endpoints == {}
 
@@ -156,8 +156,8 @@ def test_what_the_provider_still_knows_is_recorded_again(
             connection.exec_driver_sql(f"DELETE FROM {table}")
     report = house.upkeep.rebuild(["cloud"])
     assert len(report.repaired) == 2
-    assert house.serving.get(None, "digits", current="cloud").handle == endpoint.handle
-    assert house.training.get(job.id).handle == job.handle
+    assert house.endpoints.get(None, "digits", current="cloud").handle == endpoint.handle
+    assert house.jobs.get(job.id).handle == job.handle
     assert house.upkeep.cleanup(["cloud"], delete=False).strays == []
 
 
@@ -167,7 +167,7 @@ def test_down_ends_what_runs_and_updates_the_records(new_process, cloud, endpoin
     report = house.upkeep.down(["cloud", "second"])
     assert [stray.action for stray in report.strays] == ["deleted"]
     assert cloud.endpoints == {}
-    assert house.serving.live() == []
+    assert house.endpoints.live() == []
 
 
 def test_a_provider_that_cannot_be_looked_at_is_told_and_the_rest_goes_on(

@@ -187,7 +187,7 @@ def test_an_endpoint_that_is_being_deleted_is_waited_for_and_made_anew(
     first = deploy(new_process(), endpoint_spec, model)
     cloud.endpoint_becomes = EndpointStatus(state=EndpointState.DELETING)
     house = new_process()
-    assert house.serving.refresh(first).state is EndpointState.DELETING
+    assert house.endpoints.refresh(first).state is EndpointState.DELETING
     cloud.before = lambda call: setattr(
         cloud, "endpoint_becomes", EndpointStatus(state=EndpointState.READY)
     )
@@ -206,9 +206,9 @@ def test_a_job_whose_submission_was_killed_can_be_stopped(new_process, cloud, jo
     cloud.after = lambda call: None
     living = new_process(alive=(1,))
     with pytest.raises(ResourceConflict, match="process 1"):
-        living.training.stop(living.training.get("digits"))
+        living.training.stop(living.jobs.get("digits"))
     house = new_process()
-    assert house.training.stop(house.training.get("digits")).state is JobState.STOPPED
+    assert house.training.stop(house.jobs.get("digits")).state is JobState.STOPPED
     assert [thing.state for thing in cloud.jobs.values()] == ["STOPPED"]
 
 
@@ -230,7 +230,7 @@ def test_delete_of_what_another_command_is_deploying_is_a_conflict(
     house = new_process(alive=(1,))
     with pytest.raises(ResourceConflict, match="process 1"):
         house.serving.delete(
-            house.serving.get("cloud", "digits", current="cloud"),
+            house.endpoints.get("cloud", "digits", current="cloud"),
             deadline=house.workspace.deadline(),
         )
     assert len(cloud.endpoints) == 1
@@ -268,8 +268,8 @@ def test_a_refusal_interrupted_at_any_commit_leaves_no_record_behind(
         cloud.before = lambda call: None
         house = new_process()
         house.upkeep.cleanup(["cloud"], delete=True)
-        assert house.serving.live() == []
-        assert [job for job in house.training.newest(None) if not job.state.final] == []
+        assert house.endpoints.live() == []
+        assert [job for job in house.jobs.newest(None) if not job.state.final] == []
     else:
         pytest.fail("it was never refused without a crash")
 
@@ -304,7 +304,7 @@ def test_waiting_for_a_job_that_is_gone_ends(new_process, cloud, job_spec):
     house = new_process()
     job = submit(house, job_spec)
     cloud.jobs.clear()
-    seen = house.training.wait(job, deadline=house.workspace.deadline(60))
+    seen = house.jobs.wait(job, deadline=house.workspace.deadline(60))
     assert seen.state is JobState.FAILED
 
 
@@ -319,11 +319,11 @@ def test_waiting_for_a_job_that_is_being_submitted_sees_its_handle(
         submit(new_process(), job_spec)
     cloud.after = lambda call: None
     house = new_process()
-    (stale,) = house.training.newest(None)
+    (stale,) = house.jobs.newest(None)
     with pytest.raises(DeadlineExceeded):
-        house.training.wait(stale, deadline=house.workspace.deadline(1))
+        house.jobs.wait(stale, deadline=house.workspace.deadline(1))
     house.upkeep.cleanup(["cloud"], delete=False)
-    seen = house.training.wait(stale, deadline=house.workspace.deadline(1))
+    seen = house.jobs.wait(stale, deadline=house.workspace.deadline(1))
     assert seen.state is JobState.SUCCEEDED
 
 
@@ -343,7 +343,7 @@ def test_cleanup_tells_of_an_operation_whose_provider_is_gone_and_goes_on(
     report = house.upkeep.cleanup(["second"], delete=True)
     assert report.problems == ["deploy cloud/digits: no plugin brings a provider 'cloud'"]
     assert report.strays == []
-    (job,) = house.training.newest(None)
+    (job,) = house.jobs.newest(None)
     assert job.state is JobState.SUCCEEDED
 
 
@@ -365,10 +365,10 @@ def test_a_listing_shows_as_recorded_what_cannot_be_looked_at(
         return known(name)
 
     object.__setattr__(house.workspace, "resolve", counted)
-    shown = {job.name: job for job in house.training.glance(house.training.newest(None))}
+    shown = {job.name: job for job in house.jobs.glance(house.jobs.newest(None))}
     assert shown["digits"].detail == shown["more"].detail == "as last seen; no route"
     assert shown["there"].state is JobState.RUNNING
     assert asked.count("cloud") == 1
-    (endpoint,) = house.serving.glance(house.serving.live())
+    (endpoint,) = house.endpoints.glance(house.endpoints.live())
     assert (endpoint.state, endpoint.detail) == (EndpointState.READY, "as last seen; no route")
-    assert house.training.get("digits").detail != "as last seen; no route"
+    assert house.jobs.get("digits").detail != "as last seen; no route"

@@ -68,9 +68,9 @@ def test_the_same_name_at_another_provider_is_free(new_process, endpoint_spec, m
     deploy(house, endpoint_spec, model)
     deploy(house, endpoint_spec, model, provider="second")
     with pytest.raises(ConfigError, match="several providers"):
-        house.serving.get(None, "digits", current="third")
-    assert house.serving.get(None, "digits", current="second").provider == "second"
-    assert house.serving.get("cloud", "digits", current="second").provider == "cloud"
+        house.endpoints.get(None, "digits", current="third")
+    assert house.endpoints.get(None, "digits", current="second").provider == "second"
+    assert house.endpoints.get("cloud", "digits", current="second").provider == "cloud"
 
 
 def test_a_deployment_under_way_elsewhere_is_a_conflict_that_names_the_process(
@@ -104,7 +104,7 @@ def test_a_failure_is_told_by_its_cause_and_deletes_what_was_made(
     with pytest.raises(error, match="KeyError: 'w'"):
         deploy(house, endpoint_spec, model)
     assert cloud.endpoints == {}
-    assert house.serving.live() == []
+    assert house.endpoints.live() == []
 
 
 def test_a_name_is_free_again_after_a_failure(new_process, cloud, endpoint_spec, model):
@@ -119,7 +119,7 @@ def test_an_endpoint_that_failed_later_makes_room(new_process, cloud, endpoint_s
     first = deploy(new_process(), endpoint_spec, model)
     house = new_process()
     cloud.endpoint_becomes = failing(FailureCause.INTERRUPTED)
-    assert house.serving.refresh(first).state is EndpointState.FAILED
+    assert house.endpoints.refresh(first).state is EndpointState.FAILED
 
     def recover(call):
         cloud.endpoint_becomes = EndpointStatus(state=EndpointState.READY)
@@ -147,7 +147,7 @@ def test_a_definite_refusal_frees_the_name(new_process, cloud, endpoint_spec, mo
     house = new_process()
     with pytest.raises(InvalidRequest):
         deploy(house, endpoint_spec, model)
-    assert house.serving.live() == []
+    assert house.endpoints.live() == []
 
 
 def test_a_lost_reply_is_unknown_and_holds_the_name_until_it_is_known(
@@ -180,7 +180,7 @@ def test_delete_waits_until_the_provider_says_it_is_gone(new_process, cloud, end
     assert house.serving.delete(endpoint, deadline=house.workspace.deadline()).state.final
     assert cloud.endpoints == {}
     with pytest.raises(ResourceNotFound, match="freelane endpoints"):
-        house.serving.get(None, "digits", current="cloud")
+        house.endpoints.get(None, "digits", current="cloud")
 
 
 def test_an_artifact_is_carried_to_another_provider_once(new_process, cloud, second_cloud, model):

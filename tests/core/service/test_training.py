@@ -17,7 +17,7 @@ from freelane.errors import (
 from freelane.model.artifact import ArtifactHandle
 from freelane.model.job import FailureCause, JobStatus
 from freelane.model.lifecycle import JobState
-from freelane.service.training import raise_if_failed
+from freelane.service.job_records import raise_if_failed
 
 
 def submit(house, spec, spec_hash="h1"):
@@ -30,7 +30,7 @@ def test_a_submitted_job_is_recorded_with_its_handle(new_process, cloud, job_spe
     house = new_process()
     job = submit(house, job_spec)
     assert job.handle.name in cloud.jobs
-    assert house.training.get(job.id) == job
+    assert house.jobs.get(job.id) == job
 
 
 def test_the_same_spec_still_running_is_that_job(new_process, cloud, job_spec):
@@ -43,7 +43,7 @@ def test_the_same_spec_still_running_is_that_job(new_process, cloud, job_spec):
 
 def test_a_finished_job_starts_anew(new_process, cloud, job_spec):
     house = new_process()
-    first = house.training.refresh(submit(house, job_spec))
+    first = house.jobs.refresh(submit(house, job_spec))
     assert first.state is JobState.SUCCEEDED
     assert submit(house, job_spec).id != first.id
     assert len(cloud.jobs) == 2
@@ -82,7 +82,7 @@ def test_a_definite_refusal_ends_the_operation_and_the_job(new_process, cloud, j
     cloud.before = refuse
     with pytest.raises(InvalidRequest):
         submit(house, job_spec)
-    (job,) = house.training.newest(None)
+    (job,) = house.jobs.newest(None)
     assert (job.state, job.reason) == (JobState.FAILED, "no such instance type")
     cloud.before = lambda call: None
     assert submit(house, job_spec).id != job.id
@@ -120,7 +120,7 @@ def test_the_artifact_of_a_finished_job_is_recorded(new_process, cloud, job_spec
         metrics={"accuracy": 0.97},
         artifact=ArtifactHandle("a" * 64, "cloud://a"),
     )
-    job = house.training.wait(submit(house, job_spec), deadline=house.workspace.deadline())
+    job = house.jobs.wait(submit(house, job_spec), deadline=house.workspace.deadline())
     assert job.artifact == "digits-aaaaaaaaaaaa"
     assert job.metrics == {"accuracy": 0.97}
     assert house.artifacts.get(job.artifact).job == job.id
@@ -131,17 +131,17 @@ def test_waiting_past_the_deadline_leaves_the_job_running(new_process, cloud, jo
     cloud.job_becomes = JobStatus(state=JobState.RUNNING)
     job = submit(house, job_spec)
     with pytest.raises(DeadlineExceeded):
-        house.training.wait(job, deadline=house.workspace.deadline(5))
-    assert house.training.get(job.id).state is JobState.RUNNING
+        house.jobs.wait(job, deadline=house.workspace.deadline(5))
+    assert house.jobs.get(job.id).state is JobState.RUNNING
 
 
 def test_a_job_counts_as_gone_only_after_two_misses(new_process, cloud, job_spec):
     house = new_process()
     job = submit(house, job_spec)
     cloud.jobs.clear()
-    job = house.training.refresh(job)
+    job = house.jobs.refresh(job)
     assert not job.state.final
-    job = house.training.refresh(job)
+    job = house.jobs.refresh(job)
     assert job.state is JobState.FAILED
     assert "no longer knows" in job.reason
 
@@ -151,7 +151,7 @@ def test_a_failed_job_raises_its_reason_verbatim(new_process, cloud, job_spec):
     cloud.job_becomes = JobStatus(
         state=JobState.FAILED, reason="line 3\nValueError: x", cause=FailureCause.USER_CODE
     )
-    job = house.training.refresh(submit(house, job_spec))
+    job = house.jobs.refresh(submit(house, job_spec))
     with pytest.raises(JobFailed, match="failed: ValueError: x") as caught:
         raise_if_failed(job)
     assert (caught.value.exit_code, caught.value.reason) == (1, "line 3\nValueError: x")
@@ -163,7 +163,7 @@ def test_a_full_disk_is_a_state_error_not_a_failed_script(new_process, cloud, jo
         state=JobState.FAILED, reason="No space left", cause=FailureCause.STORAGE
     )
     with pytest.raises(StateError, match="No space left"):
-        raise_if_failed(house.training.refresh(submit(house, job_spec)))
+        raise_if_failed(house.jobs.refresh(submit(house, job_spec)))
 
 
 def test_stop_asks_once_and_leaves_a_final_job_alone(new_process, cloud, job_spec):
@@ -180,10 +180,10 @@ def test_a_job_is_found_by_id_by_beginning_and_by_name(new_process, cloud, job_s
     job = submit(house, job_spec)
     newer = submit(house, replace(job_spec, name="other"), "h2")
     for reference in (job.id, job.id[:-2], "digits"):
-        assert house.training.get(reference).id == job.id
-    assert house.training.get("other").id == newer.id
+        assert house.jobs.get(reference).id == job.id
+    assert house.jobs.get("other").id == newer.id
     with pytest.raises(ResourceNotFound, match="freelane jobs"):
-        house.training.get("nothing")
+        house.jobs.get("nothing")
 
 
 def test_a_beginning_of_several_jobs_is_ambiguous(new_process, cloud, job_spec):
@@ -191,7 +191,7 @@ def test_a_beginning_of_several_jobs_is_ambiguous(new_process, cloud, job_spec):
     submit(house, replace(job_spec, name="ab-one"), "h1")
     submit(house, replace(job_spec, name="ab-two"), "h2")
     with pytest.raises(ResourceConflict, match="begins 2 jobs"):
-        house.training.get("ab-")
+        house.jobs.get("ab-")
 
 
 def test_logs_come_in_order(new_process, cloud, job_spec):
@@ -214,4 +214,4 @@ def test_a_provider_without_the_port_is_refused_before_anything_is_recorded(
             deadline=house.workspace.deadline(),
             wait=True,
         )
-    assert house.serving.live() == []
+    assert house.endpoints.live() == []

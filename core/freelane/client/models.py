@@ -1,14 +1,41 @@
-"""Which model `deploy` takes where none is named."""
+"""Which model a word means: an artifact, the job that wrote it, or the newest of the project."""
 
 from datetime import datetime
 
 from freelane.client.session import Session
+from freelane.errors import ResourceNotFound
 from freelane.model.artifact import Artifact
 from freelane.model.job import Job
 from freelane.model.lifecycle import JobState
 
 _LOOKED_AT = 20
 """So many jobs are looked at; older ones count by the date of their artifact."""
+
+
+def find_model(session: Session, reference: str) -> Artifact:
+    """The model of an artifact's id, or of a job's, or of a unique beginning of either.
+
+    Raises:
+        ResourceNotFound: There is no such thing, or the job has no model.
+    """
+    try:
+        return session.artifacts.get(reference)
+    except ResourceNotFound:
+        pass
+    try:
+        job = session.job_records.refresh(session.job_records.get(reference))
+    except ResourceNotFound:
+        raise ResourceNotFound(
+            f"there is no artifact or job {reference!r}; see: freelane jobs", provider="freelane"
+        ) from None
+    if job.artifact is None:
+        why = "wrote no model to its model folder" if job.state.final else "has no model yet"
+        raise ResourceNotFound(
+            f"job {job.id} is {job.state} and {why}",
+            provider=job.provider,
+            hint=f"freelane logs {job.id}",
+        )
+    return session.artifacts.get(job.artifact)
 
 
 def newest_model(session: Session) -> Artifact | None:
@@ -18,7 +45,7 @@ def newest_model(session: Session) -> Artifact | None:
     again makes no new artifact, and means that model all the same.
     """
     # A detached job may have ended since; its artifact is recorded when it is looked at.
-    looked_at = session.training.glance(session.training.newest(_LOOKED_AT))
+    looked_at = session.job_records.glance(session.job_records.newest(_LOOKED_AT))
     trained = [job for job in looked_at if _has_model(job)]
     kept = session.artifacts.newest(1)
     last = max(trained, key=_moment, default=None)
