@@ -1,10 +1,9 @@
 """Where models are kept: one folder for each content, `<digest>/{model/, manifest.json}`."""
 
+import contextlib
 import hashlib
 import os
 import re
-import secrets
-import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -56,10 +55,10 @@ class LocalArtifacts:
                     deadline.check("copying the artifact")
                     copy_file(model, file, folder)
             except ValueError as error:
-                _empty(folder)
+                records.empty(folder)
                 raise self._broken(handle, str(error)) from error
             except BaseException:
-                _empty(folder)
+                records.empty(folder)
                 raise
         return manifest
 
@@ -227,18 +226,5 @@ def remove(store: Path, digest: str) -> None:
     """Delete an artifact; one that is gone already is no error."""
     if not _DIGEST.fullmatch(digest):
         return
-    doomed = store / f"{records.GONE}{secrets.token_hex(4)}"
-    with records.storage(store):
-        try:
-            (store / digest).rename(doomed)  # whole or gone, whenever we are killed
-        except FileNotFoundError:
-            return
-        shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _empty(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        records.discard(store / digest)

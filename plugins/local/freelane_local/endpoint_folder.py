@@ -208,14 +208,14 @@ def _is_supervised(folder: EndpointFolder, spec: records.Document) -> bool:
         return supervisor.alive()
     spawned = records.read_process(folder.started)
     if spawned is None:
-        return time.time() - _number(spec.get("created"), 0.0) < START_GRACE_S
+        return time.time() - (records.number_in(spec, "created") or 0.0) < START_GRACE_S
     # Of two that were spawned at once, only one has become the supervisor.
     return spawned.alive() or ((now := supervisor_of(folder)) is not None and now.alive())
 
 
 def _left(folder: EndpointFolder, spec: records.Document) -> EndpointStatus:
     """What an endpoint is that nobody supervises any more."""
-    expires = _moment(spec.get("expires_at"))
+    expires = records.moment_in(spec, "expires_at")
     if expires is not None and expires <= datetime.now(UTC):
         return _seen(spec, EndpointState.DELETED, detail="expired")
     why = "its supervisor did not start"
@@ -258,16 +258,6 @@ def _seen(
         reason=reason,
         cause=cause,
         url=url,
-        created=_moment(spec.get("created")),
-        expires_at=_moment(spec.get("expires_at")),
+        created=records.moment_in(spec, "created"),
+        expires_at=records.moment_in(spec, "expires_at"),
     )
-
-
-def _moment(seconds: object) -> datetime | None:
-    if not isinstance(seconds, int | float):
-        return None
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _number(value: object, otherwise: float) -> float:
-    return float(value) if isinstance(value, int | float) else otherwise

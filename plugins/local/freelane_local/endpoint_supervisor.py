@@ -30,6 +30,7 @@ from freelane.runtime.supervise import Exit, Limits, ProcessId
 from freelane_local import records
 from freelane_local.endpoint_folder import EndpointFolder, bury, is_recorded_gone, write_status
 from freelane_local.logs import LogWriter, Mask
+from freelane_local.records import list_in, mapping_in, number_in
 
 _MOST_FAILED_STARTS = 5
 _FIRST_PAUSE_S = 0.1
@@ -52,20 +53,20 @@ class _Order:
 
     def __init__(self, spec: records.Document) -> None:
         self.name = str(spec["name"])
-        self.argv = [str(word) for word in _list(spec, "argv")]
+        self.argv = [str(word) for word in list_in(spec, "argv")]
         self.python = str(spec["python"])
-        self.environment = _mapping(spec, "environment")
-        self.env = {name: str(value) for name, value in _mapping(spec, "env").items()}
-        self.secrets = [str(name) for name in _list(spec, "secrets")]
-        self.gpus = _mapping(spec, "gpus")
-        self.expires_at = _number(spec, "expires_at")
+        self.environment = mapping_in(spec, "environment")
+        self.env = {name: str(value) for name, value in mapping_in(spec, "env").items()}
+        self.secrets = [str(name) for name in list_in(spec, "secrets")]
+        self.gpus = mapping_in(spec, "gpus")
+        self.expires_at = number_in(spec, "expires_at")
         # A wall clock that is set back must not let the endpoint live longer.
         left_s = math.inf if self.expires_at is None else self.expires_at - time.time()
         self.ends_at = time.monotonic() + left_s
-        memory = _number(spec, "memory_bytes")
+        memory = number_in(spec, "memory_bytes")
         self.memory_bytes = None if memory is None else int(memory)
-        self.grace_s = _number(spec, "grace_s") or 0.0
-        self.start_timeout_s = _number(spec, "start_timeout_s") or 0.0
+        self.grace_s = number_in(spec, "grace_s") or 0.0
+        self.start_timeout_s = number_in(spec, "start_timeout_s") or 0.0
         self.note = str(spec["note"])
 
 
@@ -144,12 +145,12 @@ class _Supervisor:
             self._end_failed(f"the endpoint could not be run: {error}", _cause_of(error))
 
     def _cards(self, held: contextlib.ExitStack) -> list[str]:
-        count = _number(self._order.gpus, "count")
+        count = number_in(self._order.gpus, "count")
         if not count:
             return []
         from freelane_local.gpu import Slots, Want  # noqa: PLC0415 - only who asks for a card
 
-        want = Want(int(count), tuple(map(str, _list(self._order.gpus, "uuids"))))
+        want = Want(int(count), tuple(map(str, list_in(self._order.gpus, "uuids"))))
         slots = Slots(Path(str(self._order.gpus["folder"])), want)
         held.callback(slots.close)
         self._say(f"waiting for {want}")
@@ -428,21 +429,6 @@ def _clean(environ: Mapping[str, str], *, keep: Sequence[str]) -> dict[str, str]
         for name, value in environ.items()
         if name in keep or not name.startswith(_CLEANED)
     }
-
-
-def _mapping(document: records.Document, name: str) -> records.Document:
-    value = document.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _list(document: records.Document, name: str) -> list[object]:
-    value = document.get(name)
-    return value if isinstance(value, list) else []
-
-
-def _number(document: records.Document, name: str) -> float | None:
-    value = document.get(name)
-    return float(value) if isinstance(value, int | float) else None
 
 
 if __name__ == "__main__":

@@ -121,8 +121,7 @@ class LocalDeployer:
         with records.lock(folder.start_lock):  # nobody is between spawning and recording it
             supervisor = supervisor_of(folder) or records.read_process(folder.started)
         if supervisor is not None:
-            grace = spec.get("grace_s")
-            grace_s = float(grace) if isinstance(grace, int | float) else 0.0
+            grace_s = records.number_in(spec, "grace_s") or 0.0
             supervise.send(supervisor, signal.SIGTERM)
             longest = Deadline(deadline.clock, grace_s + _DELETE_MARGIN_S)
             while supervisor.alive() and not longest.passed:
@@ -143,7 +142,7 @@ class LocalDeployer:
             with records.lock(folder.start_lock):
                 if not _was_started(folder):
                     # Its maker died before anything ran: from here on nothing ever will.
-                    _remove(folder)
+                    records.discard(folder.path)
                     return Absent()
         except FileNotFoundError:
             return Absent()
@@ -168,15 +167,12 @@ class LocalDeployer:
                 continue
             if spec is None or seen.state.final:
                 continue
-            tags = spec.get("tags")
             yield Resource(
                 kind=ResourceKind.ENDPOINT,
                 name=path.name,
                 ref=path.name,
                 state=seen.state,
-                tags={str(key): str(value) for key, value in tags.items()}
-                if isinstance(tags, dict)
-                else {},
+                tags={name: str(value) for name, value in records.mapping_in(spec, "tags").items()},
                 created=seen.created,
             )
 
@@ -326,7 +322,7 @@ class LocalDeployer:
                     supervise.terminate(process, grace_s=_WORKER_GRACE_S)
         with contextlib.suppress(StateError):
             self._end_worker(folder)
-        _remove(folder)
+        records.discard(folder.path)
 
     def _bury(self, folder: EndpointFolder, *, detail: str) -> None:
         self._end_worker(folder)
@@ -349,13 +345,6 @@ def _was_started(folder: EndpointFolder) -> bool:
         return True
     spawned = records.read_process(folder.started)
     return spawned is not None and spawned.alive()
-
-
-def _remove(folder: EndpointFolder) -> None:
-    """Remove the folder, whole or not at all."""
-    gone = folder.path.with_name(f".gone-{secrets.token_hex(4)}")
-    folder.path.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _forget_old(parent: Path) -> None:

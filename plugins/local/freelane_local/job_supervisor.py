@@ -21,6 +21,7 @@ from freelane.runtime.supervise import Exit, Limits, ProcessId
 from freelane_local import records
 from freelane_local.job_folder import JobFolder
 from freelane_local.logs import LogWriter, Mask, text_of
+from freelane_local.records import list_in, mapping_in, number_in
 
 _LIVE_S = 0.5
 _REASON_LINES = 8
@@ -43,7 +44,7 @@ class JobRun:
         self._folder = folder
         self._spec = spec
         self._log = LogWriter(folder.log)
-        self._mask = Mask(os.environ.get(str(name), "") for name in _list(spec, "secrets"))
+        self._mask = Mask(os.environ.get(str(name), "") for name in list_in(spec, "secrets"))
         self._status = records.read_json(folder.status) or {}
         self._live = _LiveMetrics(folder.output / "metrics.jsonl")
         self._held = contextlib.ExitStack()
@@ -83,7 +84,7 @@ class JobRun:
         return self._is_going_down or self._folder.stop.exists()
 
     def _say_notes(self) -> None:
-        for note in _list(self._spec, "notes"):
+        for note in list_in(self._spec, "notes"):
             self._log.say(str(note))
 
     def _set(
@@ -98,12 +99,12 @@ class JobRun:
         self._folder.write_status(self._status, durable=durable)
 
     def _cards(self) -> list[str]:
-        want = _mapping(self._spec, "gpus")
+        want = mapping_in(self._spec, "gpus")
         if not want:
             return []
         from freelane_local.gpu import Slots, Want  # noqa: PLC0415 - only who asks for a card
 
-        wanted = Want(int(str(want["count"])), tuple(map(str, _list(want, "uuids"))))
+        wanted = Want(int(str(want["count"])), tuple(map(str, list_in(want, "uuids"))))
         slots = Slots(Path(str(want["folder"])), wanted)
         self._held.callback(slots.close)
         said = False
@@ -119,7 +120,7 @@ class JobRun:
     def _python(self) -> str:
         if self._should_stop():
             raise _Stopped
-        environment = _mapping(self._spec, "environment")
+        environment = mapping_in(self._spec, "environment")
         if not environment:
             return str(self._spec["python"])
         from freelane_local import venv  # noqa: PLC0415 - only who asks for an environment
@@ -155,15 +156,15 @@ class JobRun:
 
     def _environment(self, python: str, cards: list[str], checkpoints: Path) -> dict[str, str]:
         spec = self._spec
-        env = _clean(os.environ, keep=[str(name) for name in _list(spec, "secrets")])
+        env = _clean(os.environ, keep=[str(name) for name in list_in(spec, "secrets")])
         bin_folder = str(Path(python).parent)
         env["PATH"] = os.pathsep.join([bin_folder, *filter(None, [env.get("PATH")])])
-        if _mapping(spec, "environment"):
+        if mapping_in(spec, "environment"):
             env["VIRTUAL_ENV"] = str(Path(bin_folder).parent)
             env.pop("PYTHONHOME", None)
         env["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
-        env.update({name: str(value) for name, value in _mapping(spec, "env").items()})
-        for variable, source in _mapping(spec, "inputs").items():
+        env.update({name: str(value) for name, value in mapping_in(spec, "env").items()})
+        for variable, source in mapping_in(spec, "inputs").items():
             env[variable] = str(self._place_input(variable, Path(str(source))))
         for path in (self._folder.model, self._folder.output):
             path.mkdir(exist_ok=True)
@@ -190,16 +191,16 @@ class JobRun:
         return folder
 
     def _run_script(self, python: str, env: dict[str, str]) -> Exit:
-        limits = _mapping(self._spec, "limits")
-        memory = _number(limits, "memory_bytes")
+        limits = mapping_in(self._spec, "limits")
+        memory = number_in(limits, "memory_bytes")
         return supervise.run(
-            [python, *(str(word) for word in _list(self._spec, "argv"))],
+            [python, *(str(word) for word in list_in(self._spec, "argv"))],
             cwd=self._folder.bundle,
             env=env,
             limits=Limits(
-                max_runtime_s=_number(limits, "max_runtime_s"),
+                max_runtime_s=number_in(limits, "max_runtime_s"),
                 memory_bytes=None if memory is None else int(memory),
-                grace_s=_number(limits, "grace_s") or 0.0,
+                grace_s=number_in(limits, "grace_s") or 0.0,
             ),
             on_output=self._print,
             should_stop=self._look,
@@ -280,7 +281,8 @@ class JobRun:
                 f"the script wrote no model to FREELANE_MODEL_DIR; its files are in "
                 f"{self._folder.path}"
             )
-        _clear(checkpoints)
+        with contextlib.suppress(OSError):
+            records.empty(checkpoints)
         self._end("SUCCEEDED", detail="; ".join(notes), artifact=artifact)
 
     def _end_stopped(self, *notes: str) -> None:
@@ -300,12 +302,15 @@ class JobRun:
         self._set(state, ended=time.time(), document={"detail": "", **changes})
 
     def _why(self, exit_: Exit) -> tuple[str, str]:
-        limits = _mapping(self._spec, "limits")
+        limits = mapping_in(self._spec, "limits")
         if exit_.cause == "max_runtime":
             asked = str(limits["max_runtime"])
             return f"it ran longer than max_runtime = {asked!r} and was ended", "max_runtime"
         if exit_.cause == "memory":
-            used, cap = exit_.peak_rss_bytes / 2**20, (_number(limits, "memory_bytes") or 0) / 2**20
+            used, cap = (
+                exit_.peak_rss_bytes / 2**20,
+                (number_in(limits, "memory_bytes") or 0) / 2**20,
+            )
             return (
                 f"it used {used:,.0f} MiB of memory and resources.memory allows {cap:,.0f} MiB",
                 "out_of_memory",
@@ -437,17 +442,6 @@ def _holds_anything(folder: Path) -> bool:
     return any(names or links for _, links, names in os.walk(folder))
 
 
-def _clear(folder: Path) -> None:
-    import shutil  # noqa: PLC0415 - not before the run
-
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
-
-
 def _clean(environ: "os._Environ[str]", *, keep: list[str] | tuple[str, ...]) -> dict[str, str]:
     """The submitter's variables without what another job, or a cloud, may have left there."""
     return {
@@ -455,21 +449,6 @@ def _clean(environ: "os._Environ[str]", *, keep: list[str] | tuple[str, ...]) ->
         for name, value in environ.items()
         if name in keep or not name.startswith(_CLEANED)
     }
-
-
-def _mapping(document: records.Document, name: str) -> records.Document:
-    value = document.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _list(document: records.Document, name: str) -> list[object]:
-    value = document.get(name)
-    return value if isinstance(value, list) else []
-
-
-def _number(document: records.Document, name: str) -> float | None:
-    value = document.get(name)
-    return float(value) if isinstance(value, int | float) else None
 
 
 def main(argv: list[str]) -> int:

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 from freelane.errors import StateError
@@ -140,6 +141,30 @@ def read_process(path: Path) -> ProcessId | None:
         raise StateError(f"{path} is damaged: {error}; it was left as it is") from error
 
 
+def mapping_in(document: Document, name: str) -> Document:
+    """The object of that name; an empty one where there is none."""
+    value = document.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def list_in(document: Document, name: str) -> list[object]:
+    """The list of that name; an empty one where there is none."""
+    value = document.get(name)
+    return value if isinstance(value, list) else []
+
+
+def number_in(document: Document, name: str) -> float | None:
+    """The number of that name; None where there is none."""
+    value = document.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def moment_in(document: Document, name: str) -> datetime | None:
+    """The moment of that name, kept as seconds since 1970; None where there is none."""
+    value = document.get(name)
+    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else None
+
+
 def claim(folder: Path, prepare: Callable[[Path], None]) -> bool:
     """Let `prepare` fill a new folder, then give it its name; False if the name is taken.
 
@@ -187,6 +212,28 @@ def sweep(parent: Path) -> None:
     """Remove what killed claims, and killed removals, left behind."""
     for folder in (*abandoned(parent), *parent.glob(f"{GONE}*")):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder: it is whole or gone, whenever we are killed.
+
+    Raises:
+        FileNotFoundError: It is gone already.
+        StateError: The disk is read-only or denies access.
+    """
+    doomed = folder.with_name(f"{GONE}{secrets.token_hex(4)}")
+    with storage(folder):
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def empty(folder: Path) -> None:
+    """Remove all that is in a folder; a link goes, what it leads to stays."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def folders(parent: Path) -> list[Path]:

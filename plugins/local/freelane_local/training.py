@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import platformdirs
@@ -31,6 +29,7 @@ from freelane.waiting import Deadline, poll
 from freelane_local import frameworks, gpu, logs, records, venv
 from freelane_local.config import LocalConfig, LocalTrainConfig
 from freelane_local.job_folder import RESERVE_BYTES, JobFolder, is_final
+from freelane_local.records import mapping_in, moment_in
 from freelane_local.space import check_space
 
 _SECTION = "providers.{}.train"
@@ -133,8 +132,8 @@ class LocalTrainer:
                 name=path.name,
                 ref=path.name,
                 state=str(status.get("state")),
-                tags={name: str(value) for name, value in _mapping(spec.get("tags")).items()},
-                created=_moment(status.get("created")),
+                tags={name: str(value) for name, value in mapping_in(spec, "tags").items()},
+                created=moment_in(status, "created"),
             )
 
     def remove(self, handle: JobHandle, *, deadline: Deadline) -> None:
@@ -160,7 +159,7 @@ class LocalTrainer:
                 doing="stopping the job",
             )
             return
-        _discard(folder.path)
+        records.discard(folder.path)
 
     def _document(self, spec: JobSpec, operation: Operation) -> records.Document:
         """All that the supervisor needs; no secret's value is in it.
@@ -255,8 +254,7 @@ class LocalTrainer:
         )
 
     def _check_ours(self, folder: JobFolder, operation: Operation) -> None:
-        document = records.read_json(folder.spec)
-        tags = _mapping(None if document is None else document.get("tags"))
+        tags = mapping_in(records.read_json(folder.spec) or {}, "tags")
         if tags != operation.tags():
             raise ResourceConflict(
                 f"{self._context.name}: the job name {folder.path.name} is taken by another "
@@ -293,7 +291,7 @@ class LocalTrainer:
             with records.lock(folder.start_lock):
                 if folder.supervisor.exists() or folder.spawned.exists() or folder.is_final():
                     return False
-                _discard(folder.path)
+                records.discard(folder.path)
         except FileNotFoundError:
             return True  # another look was faster
         return True
@@ -360,14 +358,6 @@ def _claim(folder: JobFolder, spec: JobSpec, document: records.Document) -> None
     records.claim(folder.path, lambda new: _prepare(JobFolder(new), spec, document))
 
 
-def _discard(folder: Path) -> None:
-    """Whole or gone, whenever we are killed."""
-    with records.storage(folder):
-        doomed = folder.with_name(f"{records.GONE}{folder.name}-{os.getpid()}")
-        folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-
-
 def _prepare(folder: JobFolder, spec: JobSpec, document: records.Document) -> None:
     folder.bundle.mkdir()
     written = bundle.write(spec, folder.bundle)
@@ -429,26 +419,26 @@ def _why_orphaned(folder: JobFolder) -> str:
     return f"the supervisor could not start{last}"
 
 
-def _to_status(folder: JobFolder, status: Mapping[str, object]) -> JobStatus:
+def _to_status(folder: JobFolder, status: records.Document) -> JobStatus:
     state = JobState(str(status.get("state", "PENDING")))
     detail = str(status.get("detail") or "")
     if not state.final and folder.stop.exists():
         state, detail = JobState.STOPPING, "ending the script"
     cause = status.get("cause")
-    artifact = _mapping(status.get("artifact"))
+    artifact = mapping_in(status, "artifact")
     reason = status.get("reason")
     return JobStatus(
         state=state,
         detail=detail,
         reason=None if reason is None else str(reason),
         cause=None if cause is None else FailureCause(str(cause)),
-        created=_moment(status.get("created")),
-        started=_moment(status.get("started")),
-        ended=_moment(status.get("ended")),
+        created=moment_in(status, "created"),
+        started=moment_in(status, "started"),
+        ended=moment_in(status, "ended"),
         billed_seconds=0.0,
         metrics={
             name: float(value)
-            for name, value in _mapping(status.get("metrics")).items()
+            for name, value in mapping_in(status, "metrics").items()
             if isinstance(value, int | float)
         },
         artifact=ArtifactHandle(str(artifact["digest"]), str(artifact["uri"]))
@@ -456,14 +446,6 @@ def _to_status(folder: JobFolder, status: Mapping[str, object]) -> JobStatus:
         else None,
         folder=str(folder.path),
     )
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def _moment(value: object) -> datetime | None:
-    return datetime.fromtimestamp(value, UTC) if isinstance(value, int | float) else None
 
 
 def _cpus(asked: float | None) -> int:
