@@ -1,5 +1,6 @@
 """Models on their way in and out: `import`, `pull`."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
@@ -27,6 +28,9 @@ def import_(session: Session, *, file: Path, framework: str, name: str | None, y
     predict.py is written where there is none.
     """
     made_with = Framework.parse(framework)
+    near = get_close_matches(made_with.name, FRAMEWORKS, n=1, cutoff=0.75)
+    if near and made_with.name not in FRAMEWORKS:
+        raise ConfigError(f"framework {made_with.name!r} is not known; did you mean {near[0]!r}?")
     if not file.exists():
         raise ConfigError(f"there is no file {str(file)!r} to import")
     output = session.output

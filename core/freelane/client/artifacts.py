@@ -39,6 +39,7 @@ class Artifact:
             "frameworks": dict(record.frameworks),
             "job": record.job,
             "created": record.created.isoformat(),
+            "consented": record.consented.isoformat() if record.consented else None,
         }
 
     def __repr__(self) -> str:
@@ -68,7 +69,8 @@ class Artifacts:
         """Bring in a model that was trained elsewhere: a file, a folder, or a tar archive.
 
         Nothing is loaded: a pickle first runs when the endpoint loads it, so bring in only what
-        you trust. `framework` is a name or a pin such as `sklearn==1.4.2`.
+        you trust; that you did is recorded as your consent. `framework` is a name or a pin such as
+        `sklearn==1.4.2`.
 
         Raises:
             ConfigError: There is no such file, or an archive in it is not safe to unpack.

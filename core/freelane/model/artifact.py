@@ -147,6 +147,8 @@ class Artifact:
     job: str | None
     """Id of the job that made it."""
     created: datetime
+    consented: datetime | None = None
+    """When a person said that they trust its origin; None where a job of ours made it."""
 
 
 def artifact_id(name: str, digest: str) -> str:

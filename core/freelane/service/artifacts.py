@@ -1,6 +1,7 @@
 """Artifacts: recording, carrying from one provider to another, bringing in, fetching home."""
 
 import tempfile
+from datetime import datetime
 from pathlib import Path
 
 from freelane.contract.capability import Capability
@@ -68,11 +69,20 @@ class ArtifactService:
         return self._add(provider, handle, manifest, name=name, project=project, job=job)
 
     def take_in(self, folder: Path, manifest: Manifest, *, provider: str, name: str) -> Artifact:
-        """Keep the files that `manifest` lists at `provider`, as an artifact that no job made."""
+        """Keep the files that `manifest` lists at `provider`, as an artifact that no job made.
+
+        To ask for it is to consent: what the files hold may run when an endpoint loads them.
+        """
         wired = self._workspace.resolve(provider)
         handle = self._port(wired).put(folder, manifest, deadline=self._workspace.deadline(None))
         return self._add(
-            wired, handle, manifest, name=name, project=self._workspace.project, job=None
+            wired,
+            handle,
+            manifest,
+            name=name,
+            project=self._workspace.project,
+            job=None,
+            consented=self._workspace.clock.now(),
         )
 
     def fetch(self, artifact: Artifact, folder: Path) -> Manifest:
@@ -104,7 +114,15 @@ class ArtifactService:
             manifest = self.fetch(artifact, folder)
             handle = port.put(folder, manifest, deadline=self._workspace.deadline(None))
         name = artifact.id.rsplit("-", 1)[0]
-        self._add(wired, handle, manifest, name=name, project=artifact.project, job=artifact.job)
+        self._add(
+            wired,
+            handle,
+            manifest,
+            name=name,
+            project=artifact.project,
+            job=artifact.job,
+            consented=artifact.consented,
+        )
         return handle
 
     def _add(
@@ -116,6 +134,7 @@ class ArtifactService:
         name: str,
         project: str,
         job: str | None,
+        consented: datetime | None = None,
     ) -> Artifact:
         artifact = Artifact(
             id=artifact_id(name, handle.digest),
@@ -127,6 +146,7 @@ class ArtifactService:
             frameworks=dict(manifest.frameworks),
             job=job,
             created=manifest.created,
+            consented=consented,
         )
         with self._workspace.store.begin() as connection:
             artifacts.add(connection, self._workspace.owner, artifact)

@@ -20,7 +20,7 @@ def add(c: Connection, owner: str, artifact: Artifact) -> None:
     """
     if insert_new(c, artifacts, {**_values(artifact), "owner": owner}):
         return
-    again = {} if artifact.job else {"created": artifact.created}
+    again = {} if artifact.job else {"created": artifact.created, "consented": artifact.consented}
     c.execute(
         update(artifacts)
         .where(
@@ -82,6 +82,7 @@ def _values(artifact: Artifact) -> dict[str, object]:
         "frameworks": dict(artifact.frameworks),
         "job": artifact.job,
         "created": artifact.created,
+        "consented": artifact.consented,
     }
 
 
@@ -96,4 +97,5 @@ def _artifact(row: Row[tuple[object, ...]]) -> Artifact:
         frameworks=row.frameworks,
         job=row.job,
         created=row.created,
+        consented=row.consented,
     )

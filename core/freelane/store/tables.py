@@ -110,6 +110,7 @@ artifacts = Table(
     Column("frameworks", JSON, nullable=False),
     Column("job", Text),
     Column("created", Moment, nullable=False),
+    Column("consented", Moment),
     PrimaryKeyConstraint("owner", "id", "project", "provider", "emulated"),
     Index("artifacts_by_digest", "owner", "digest"),
     Index("artifacts_by_age", "owner", "created", "id"),

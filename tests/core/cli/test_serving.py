@@ -168,6 +168,20 @@ def test_import_asks_for_consent_and_nobody_is_there(project, freelane):
     assert "hint: say --yes" in ran.err
 
 
+def test_a_misspelled_framework_names_the_nearest(project, freelane):
+    (project / "model.txt").write_text("5")
+    ran = freelane("import", "model.txt", "--framework", "sklern==1.4.2", "--yes")
+    assert ran.code == 2
+    assert "did you mean 'sklearn'" in ran.err
+
+
+def test_consent_to_an_import_is_recorded(project, freelane):
+    (project / "model.txt").write_text("5")
+    ran = freelane("import", "model.txt", "--framework", "sklearn", "--yes", "--json")
+    artifact = ran.document["artifact"]
+    assert artifact["consented"] >= artifact["created"]
+
+
 def test_an_imported_model_is_served(project, freelane):
     Path("model.txt").write_text("4")
     ran = freelane("import", "model.txt", "--framework", "sklearn", "--yes", "--json")

@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("frameworks", sa.JSON(), nullable=False),
         sa.Column("job", sa.Text()),
         sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("consented", sa.BigInteger()),
         sa.PrimaryKeyConstraint(
             "owner", "id", "project", "provider", "emulated", name="artifacts_pk"
         ),
