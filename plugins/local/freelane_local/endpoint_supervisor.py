@@ -18,7 +18,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -27,7 +27,7 @@ from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
-from freelane_local import records
+from freelane_local import records, variables
 from freelane_local.endpoint_folder import EndpointFolder, bury, is_recorded_gone, write_status
 from freelane_local.logs import LogWriter, Mask
 from freelane_local.records import list_in, mapping_in, number_in
@@ -41,7 +41,6 @@ _PING_S = 1.0
 _TAIL_LINES = 5
 _LONGEST_REASON = 1024
 _LOG_SEGMENTS = 3
-_CLEANED = ("FREELANE_", "SM_", "AIP_")
 
 
 class _Ended(Exception):
@@ -171,7 +170,7 @@ class _Supervisor:
                 venv.build(
                     venv.Environment.from_json(self._order.environment),
                     self._folder.bundle / "code",
-                    env=_clean(os.environ, keep=()),
+                    env=variables.clean(os.environ, keep=()),
                     on_output=self._log.write,
                     should_stop=self._must_end,
                 )
@@ -235,13 +234,12 @@ class _Supervisor:
 
     def _environment(self, python: str, cards: list[str]) -> dict[str, str]:
         self._interpreter = python
-        env = _clean(os.environ, keep=self._order.secrets)
-        bin_folder = str(Path(python).parent)
-        env["PATH"] = os.pathsep.join([bin_folder, *filter(None, [env.get("PATH")])])
-        if self._order.environment:
-            env["VIRTUAL_ENV"] = str(Path(bin_folder).parent)
-            env.pop("PYTHONHOME", None)
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
+        env = variables.of_python(
+            python,
+            is_venv=bool(self._order.environment),
+            cards=cards,
+            secrets=self._order.secrets,
+        )
         env["FREELANE_NUM_GPUS"] = str(len(cards))
         return {**env, **self._order.env}
 
@@ -420,15 +418,6 @@ def main(argv: list[str]) -> int:
         supervise.end_descendants(grace_s=2.0)
         os.close(life)
     return 0
-
-
-def _clean(environ: Mapping[str, str], *, keep: Sequence[str]) -> dict[str, str]:
-    """The deployer's variables without what a job, or a cloud, may have left there."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in keep or not name.startswith(_CLEANED)
-    }
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from freelane.contract.capability import Capability
 from freelane.contract.provider import ProviderContext
 from freelane.errors import (
     CapabilityUnsupported,
-    ConfigError,
     FreelaneError,
     ResourceConflict,
     ResourceNotFound,
@@ -37,7 +36,7 @@ from freelane.model.operation import (
 )
 from freelane.runtime import bundle, supervise
 from freelane.waiting import Deadline
-from freelane_local import frameworks, gpu, records, venv
+from freelane_local import frameworks, gpu, records, variables, venv
 from freelane_local.config import LocalConfig, LocalDeployConfig
 from freelane_local.endpoint_folder import (
     EndpointFolder,
@@ -231,7 +230,7 @@ class LocalDeployer:
                 return False
             if look(folder).state.final or _was_started(folder):
                 return True
-            self._check_secrets(spec)
+            variables.check_secrets(spec.secrets, self._context.environ, verb="deploy")
             argv = [sys.executable, "-P", "-m", "freelane_local.endpoint_supervisor"]
             with records.storage(folder.path):
                 process = supervise.spawn_detached(
@@ -254,7 +253,7 @@ class LocalDeployer:
                 capability=Capability.DEPLOY,
                 provider=self._provider,
             )
-        self._check_secrets(spec)
+        variables.check_secrets(spec.secrets, self._context.environ, verb="deploy")
         artifact = Path(spec.artifact.uri)
         if not ((artifact / "manifest.json").is_file() and (artifact / "model").is_dir()):
             raise ResourceNotFound(
@@ -304,14 +303,6 @@ class LocalDeployer:
         if spec.resources.cpus is not None:
             env["FREELANE_NUM_CPUS"] = str(max(1, int(spec.resources.cpus)))
         return env
-
-    def _check_secrets(self, spec: EndpointSpec) -> None:
-        missing = [name for name in spec.secrets if name not in self._context.environ]
-        if missing:
-            raise ConfigError(
-                f"the secret {missing[0]} of [deploy] secrets is not set; "
-                f"export {missing[0]}=... before you deploy"
-            )
 
     def _remove_damaged(self, folder: EndpointFolder) -> None:
         """End what a folder with a damaged record still names, then remove all of it."""

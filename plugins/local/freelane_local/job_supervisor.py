@@ -18,7 +18,7 @@ from pathlib import Path
 from freelane.errors import ConfigError, FreelaneError, StateError
 from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
-from freelane_local import records
+from freelane_local import job_environment, records, variables
 from freelane_local.job_folder import JobFolder
 from freelane_local.logs import LogWriter, Mask, text_of
 from freelane_local.records import list_in, mapping_in, number_in
@@ -26,7 +26,6 @@ from freelane_local.records import list_in, mapping_in, number_in
 _LIVE_S = 0.5
 _REASON_LINES = 8
 _RECENT_BYTES = 16 * 2**10
-_CLEANED = ("FREELANE_", "SM_", "AIP_")
 _MEMORY_WORDS = ("MemoryError", "OutOfMemoryError", "CUDA out of memory", "Cannot allocate memory")
 _DISK_WORDS = ("No space left on device", "Disk quota exceeded")
 _LONGEST_METRICS_BYTES = 2**20
@@ -60,7 +59,9 @@ class JobRun:
             cards = self._cards()
             python = self._python()
             checkpoints = self._checkpoints()
-            env = self._environment(python, cards, checkpoints)
+            env = job_environment.prepare(
+                self._folder, self._spec, python=python, cards=cards, checkpoints=checkpoints
+            )
             exit_ = self._run_script(python, env)
             self._finish(exit_, python, env, checkpoints)
         except _Stopped:
@@ -131,7 +132,7 @@ class JobRun:
                 venv.build(
                     venv.Environment.from_json(environment),
                     self._folder.bundle / "code",
-                    env=_clean(os.environ, keep=()),
+                    env=variables.clean(os.environ, keep=()),
                     on_output=self._log.write,
                     should_stop=self._should_stop,
                 )
@@ -153,42 +154,6 @@ class JobRun:
         if any(shared.iterdir()):
             self._log.say("checkpoints of an earlier run of this name are in place")
         return shared
-
-    def _environment(self, python: str, cards: list[str], checkpoints: Path) -> dict[str, str]:
-        spec = self._spec
-        env = _clean(os.environ, keep=[str(name) for name in list_in(spec, "secrets")])
-        bin_folder = str(Path(python).parent)
-        env["PATH"] = os.pathsep.join([bin_folder, *filter(None, [env.get("PATH")])])
-        if mapping_in(spec, "environment"):
-            env["VIRTUAL_ENV"] = str(Path(bin_folder).parent)
-            env.pop("PYTHONHOME", None)
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(cards)
-        env.update({name: str(value) for name, value in mapping_in(spec, "env").items()})
-        for variable, source in mapping_in(spec, "inputs").items():
-            env[variable] = str(self._place_input(variable, Path(str(source))))
-        for path in (self._folder.model, self._folder.output):
-            path.mkdir(exist_ok=True)
-        env["FREELANE_MODEL_DIR"] = str(self._folder.model)
-        env["FREELANE_OUTPUT_DIR"] = str(self._folder.output)
-        env["FREELANE_CHECKPOINT_DIR"] = str(checkpoints)
-        env["FREELANE_PROVIDER"] = str(spec["provider"])
-        env["FREELANE_JOB"] = self._folder.path.name
-        env["FREELANE_NUM_GPUS"] = str(len(cards))
-        env["FREELANE_NUM_CPUS"] = str(spec["cpus"])
-        return env
-
-    def _place_input(self, variable: str, source: Path) -> Path:
-        """A folder stands for itself; a file gets a folder that links to it."""
-        if source.is_dir():
-            return source
-        if not source.exists():
-            raise ConfigError(f"the input {source} is gone since the job was submitted")
-        folder = self._folder.inputs / variable.removeprefix("FREELANE_INPUT_").lower()
-        folder.mkdir(parents=True, exist_ok=True)
-        link = folder / source.name
-        link.unlink(missing_ok=True)
-        link.symlink_to(source)
-        return folder
 
     def _run_script(self, python: str, env: dict[str, str]) -> Exit:
         limits = mapping_in(self._spec, "limits")
@@ -440,15 +405,6 @@ def _how(exit_: Exit) -> str:
 
 def _holds_anything(folder: Path) -> bool:
     return any(names or links for _, links, names in os.walk(folder))
-
-
-def _clean(environ: "os._Environ[str]", *, keep: list[str] | tuple[str, ...]) -> dict[str, str]:
-    """The submitter's variables without what another job, or a cloud, may have left there."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if name in keep or not name.startswith(_CLEANED)
-    }
 
 
 def main(argv: list[str]) -> int:

@@ -11,7 +11,6 @@ import platformdirs
 
 from freelane.contract.provider import ProviderContext
 from freelane.errors import (
-    ConfigError,
     InvalidRequest,
     ResourceConflict,
     ResourceNotFound,
@@ -26,7 +25,7 @@ from freelane.model.resources import format_duration
 from freelane.runtime import bundle, supervise
 from freelane.runtime.supervise import ProcessId
 from freelane.waiting import Deadline, poll
-from freelane_local import frameworks, gpu, logs, records, venv
+from freelane_local import frameworks, gpu, logs, records, variables, venv
 from freelane_local.config import LocalConfig, LocalTrainConfig
 from freelane_local.job_folder import RESERVE_BYTES, JobFolder, is_final
 from freelane_local.records import mapping_in, moment_in
@@ -169,7 +168,7 @@ class LocalTrainer:
             InvalidRequest: An input or a card cannot be had on this machine.
         """
         options = spec.options if isinstance(spec.options, LocalTrainConfig) else self._config.train
-        self._check_secrets(spec)
+        variables.check_secrets(spec.secrets, self._context.environ, verb="train")
         self._check_inputs(spec)
         runner = self._runner(spec, options)
         want = self._cards(spec, options)
@@ -202,14 +201,6 @@ class LocalTrainer:
             "artifacts": str(self._root / "artifacts"),
             "checkpoints": str(self._root / "checkpoints" / spec.project / spec.name),
         }
-
-    def _check_secrets(self, spec: JobSpec) -> None:
-        missing = [name for name in spec.secrets if name not in self._context.environ]
-        if missing:
-            raise ConfigError(
-                f"the secret {missing[0]} of [train] secrets is not set; "
-                f"export {missing[0]}=... before you train"
-            )
 
     def _check_inputs(self, spec: JobSpec) -> None:
         for channel, source in spec.inputs.items():
