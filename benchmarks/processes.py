@@ -78,7 +78,8 @@ class Target:
 
     def __str__(self) -> str:
         verdict = "ok" if self.measured <= self.limit else "MISSED"
-        return f"| {self.what} | {self.measured:.2f} {self.unit} | <= {self.limit:g} {self.unit} | {verdict} |"
+        measured, limit = f"{self.measured:.2f} {self.unit}", f"<= {self.limit:g} {self.unit}"
+        return f"| {self.what} | {measured} | {limit} | {verdict} |"
 
 
 def report(targets: Sequence[Target], commands: Sequence[Timed]) -> int:

@@ -1,7 +1,6 @@
 """`freelane demo`: the one line that a newcomer runs first."""
 
 
-
 def test_the_demo_is_accurate_and_leaves_nothing_running(freelane, left_running, tmp_path):
     ran = freelane("demo", "--json", cwd=tmp_path)
     assert ran.code == 0, ran.err

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOTS = {"freelane": ROOT / "core/freelane", "freelane_local": ROOT / "plugins/local/freelane_local"}
+ROOTS = {
+    "freelane": ROOT / "core/freelane",
+    "freelane_local": ROOT / "plugins/local/freelane_local",
+}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from freelane.model.name import (
     LONGEST_NAME,
     LONGEST_RESOURCE_NAME,
     check_name,
+    is_beginning,
     parse_address,
     resource_name,
 )
@@ -76,3 +77,13 @@ def test_an_address_is_a_name_with_or_without_a_provider(address, parts):
 def test_an_address_of_other_parts_is_refused(address):
     with pytest.raises(ConfigError):
         parse_address(address)
+
+
+@pytest.mark.parametrize("text", ["d", "digits", "digits-", "digits-3f9a1c2b"])
+def test_an_id_may_begin_with_any_part_of_one(text):
+    assert is_beginning(text)
+
+
+@pytest.mark.parametrize("text", ["", "-", "D", "di gits", "é", "digits\n", "%"])
+def test_nothing_and_what_no_id_holds_begin_none(text):
+    assert not is_beginning(text)
