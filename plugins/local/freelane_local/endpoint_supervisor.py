@@ -27,7 +27,7 @@ from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
-from freelane_local import records, variables
+from freelane_local import records, supervision, variables
 from freelane_local.endpoint_folder import EndpointFolder, bury, is_recorded_gone, write_status
 from freelane_local.logs import LogWriter, Mask
 from freelane_local.records import list_in, mapping_in, number_in
@@ -398,17 +398,16 @@ def _ping(port: int) -> bool:
 def main(argv: list[str]) -> int:
     """Supervise the endpoint of the one argument, a folder."""
     folder = EndpointFolder(Path(argv[0]))
-    try:
-        # Whoever takes the endpoint for abandoned, or ends it, does so with this lock held.
-        with records.lock(folder.start_lock):
-            life = records.try_lock(folder.life_lock)
-            if life is None:
-                return 0  # another supervisor was faster
-            if folder.supervisor.exists() or is_recorded_gone(folder):
-                return 0  # the one supervisor has been and gone
-            records.write_json(folder.supervisor, ProcessId.current().to_json(), durable=False)
-    except FileNotFoundError:
-        return 0  # removed between the start and now
+    place = supervision.take_place(
+        folder.start_lock,
+        folder.life_lock,
+        record=folder.supervisor,
+        # Where a supervisor has been, it has been the only one.
+        look=lambda: None if folder.supervisor.exists() or is_recorded_gone(folder) else folder,
+    )
+    if place is None:
+        return 0
+    life, _ = place
     supervise.adopt_orphans()
     supervisor = _Supervisor(folder)
     signal.signal(signal.SIGTERM, supervisor.ask_to_end)

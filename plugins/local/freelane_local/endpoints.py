@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-import platformdirs
-
 from freelane.contract.capability import Capability
 from freelane.contract.provider import ProviderContext
 from freelane.errors import (
@@ -36,7 +34,7 @@ from freelane.model.operation import (
 )
 from freelane.runtime import bundle, supervise
 from freelane.waiting import Deadline
-from freelane_local import frameworks, gpu, records, variables, venv
+from freelane_local import frameworks, gpu, records, supervision, variables, venv
 from freelane_local.config import LocalConfig, LocalDeployConfig
 from freelane_local.endpoint_folder import (
     EndpointFolder,
@@ -137,13 +135,9 @@ class LocalDeployer:
         folder = folder_of(self._root, operation.resource)
         if not is_ours(folder, operation.id, TAG_OPERATION):
             return Absent()
-        try:
-            with records.lock(folder.start_lock):
-                if not _was_started(folder):
-                    # Its maker died before anything ran: from here on nothing ever will.
-                    records.discard(folder.path)
-                    return Absent()
-        except FileNotFoundError:
+        if supervision.give_up(
+            folder.start_lock, folder.path, was_started=lambda: _was_started(folder)
+        ):
             return Absent()
         return Found(EndpointHandle(operation.name, folder.path.name))
 
@@ -195,7 +189,7 @@ class LocalDeployer:
             written = bundle.write(spec, new.bundle)
             token = secrets.token_urlsafe(_TOKEN_BYTES)
             records.write_bytes(new.token, token.encode("ascii"))
-            environment = self._environment(spec, options)
+            environment = None if options.python == "current" else venv.asked_by(spec)
             document: dict[str, object] = {
                 "schema_version": 1,
                 "name": spec.name,
@@ -231,19 +225,13 @@ class LocalDeployer:
             if look(folder).state.final or _was_started(folder):
                 return True
             variables.check_secrets(spec.secrets, self._context.environ, verb="deploy")
-            argv = [sys.executable, "-P", "-m", "freelane_local.endpoint_supervisor"]
-            with records.storage(folder.path):
-                process = supervise.spawn_detached(
-                    [*argv, str(folder.path)],
-                    cwd=folder.path,
-                    env=self._context.environ,  # the only way that a secret takes
-                    output=folder.supervisor_log,
-                )
-            try:
-                records.write_json(folder.started, process.to_json(), durable=False)
-            except StateError:
-                supervise.terminate(process, grace_s=0.0)  # what is not recorded may not run
-                raise
+            supervision.start(
+                "freelane_local.endpoint_supervisor",
+                folder.path,
+                env=self._context.environ,
+                output=folder.supervisor_log,
+                record=folder.started,
+            )
             return True
 
     def _check(self, spec: EndpointSpec, options: LocalDeployConfig) -> gpu.Want:
@@ -277,19 +265,6 @@ class LocalDeployer:
         if isinstance(spec.options, LocalDeployConfig):
             return spec.options
         return self._config.deploy
-
-    def _environment(
-        self, spec: EndpointSpec, options: LocalDeployConfig
-    ) -> venv.Environment | None:
-        if options.python == "current":
-            return None
-        extra: tuple[str, ...] = ()
-        framework = spec.framework
-        asked = venv.requirements_of(spec.files, spec.script)
-        if framework is not None and (framework.version or not asked):
-            extra = (frameworks.requirement(framework),)
-        cache = Path(platformdirs.user_cache_dir("freelane"))
-        return venv.environment(cache, spec.source, spec.files, script=spec.script, extra=extra)
 
     def _serving_env(self, spec: EndpointSpec) -> dict[str, str]:
         artifact = Path(spec.artifact.uri)

@@ -18,7 +18,7 @@ from pathlib import Path
 from freelane.errors import ConfigError, FreelaneError, StateError
 from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
-from freelane_local import job_environment, records, variables
+from freelane_local import job_environment, records, supervision, variables
 from freelane_local.job_folder import JobFolder
 from freelane_local.logs import LogWriter, Mask, text_of
 from freelane_local.records import list_in, mapping_in, number_in
@@ -407,19 +407,24 @@ def _holds_anything(folder: Path) -> bool:
     return any(names or links for _, links, names in os.walk(folder))
 
 
+def _open_spec(folder: JobFolder) -> records.Document | None:
+    """What to run; None where somebody has, or it has ended."""
+    spec = records.read_json(folder.spec)
+    return None if folder.supervisor.exists() or folder.is_final() else spec
+
+
 def main(argv: list[str]) -> int:
     """Take the job on, unless another supervisor has; 0 always, the status tells the rest."""
     folder = JobFolder(Path(argv[0]))
-    try:
-        # Whoever takes the job for abandoned, or ends it, does so with this lock held.
-        with records.lock(folder.start_lock):
-            lock = records.try_lock(folder.path / "supervisor.lock")
-            spec = records.read_json(folder.spec)
-            if lock is None or spec is None or folder.supervisor.exists() or folder.is_final():
-                return 0
-            records.write_json(folder.supervisor, ProcessId.current().to_json(), durable=False)
-    except FileNotFoundError:
-        return 0  # removed between the start and now
+    place = supervision.take_place(
+        folder.start_lock,
+        folder.path / "supervisor.lock",
+        record=folder.supervisor,
+        look=lambda: _open_spec(folder),
+    )
+    if place is None:
+        return 0
+    _, spec = place
     supervise.adopt_orphans()
     JobRun(folder, spec).run()
     return 0

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from freelane.contract.provider import ProviderContext
 from freelane.errors import (
     InvalidRequest,
@@ -25,7 +23,7 @@ from freelane.model.resources import format_duration
 from freelane.runtime import bundle, supervise
 from freelane.runtime.supervise import ProcessId
 from freelane.waiting import Deadline, poll
-from freelane_local import frameworks, gpu, logs, records, variables, venv
+from freelane_local import frameworks, gpu, logs, records, supervision, variables, venv
 from freelane_local.config import LocalConfig, LocalTrainConfig
 from freelane_local.job_folder import RESERVE_BYTES, JobFolder, is_final
 from freelane_local.records import mapping_in, moment_in
@@ -69,7 +67,7 @@ class LocalTrainer:
                 continue  # `find` took the folder for abandoned just before it was started
             except StateError:
                 with contextlib.suppress(StateError):
-                    self._was_abandoned(folder)  # a job that failed to start is not to be found
+                    _gave_up(folder)  # a job that failed to start is not to be found
                 raise
             return handle
 
@@ -107,7 +105,7 @@ class LocalTrainer:
         document = records.read_json(folder.spec)
         if document is None or document.get("tags") != operation.tags():
             return Absent()
-        if self._was_abandoned(folder):
+        if _gave_up(folder):
             return Absent()
         return Found(JobHandle(operation.resource, operation.resource))
 
@@ -222,15 +220,7 @@ class LocalTrainer:
                 section = _SECTION.format(self._context.name)
                 frameworks.check_installed(framework, section=section)
             return _Runner(sys.executable, None)
-        extra: tuple[str, ...] = ()
-        asked = venv.requirements_of(spec.files, spec.script)
-        if framework is not None and (framework.version or not asked):
-            extra = (frameworks.requirement(framework),)
-        cache = Path(platformdirs.user_cache_dir("freelane"))
-        return _Runner(
-            None,
-            venv.environment(cache, spec.source, spec.files, script=spec.script, extra=extra),
-        )
+        return _Runner(None, venv.asked_by(spec))
 
     def _cards(self, spec: JobSpec, options: LocalTrainConfig) -> gpu.Want:
         is_torch = spec.framework is not None and spec.framework.name in {"torch", "pytorch"}
@@ -260,32 +250,15 @@ class LocalTrainer:
         if folder.supervisor.exists():
             return
         with records.lock(folder.start_lock):
-            if folder.supervisor.exists() or folder.spawned.exists() or folder.is_final():
+            if _was_started(folder):
                 return
-            with records.storage(folder.path):
-                process = supervise.spawn_detached(
-                    # -P: the folder that we stand in stays off the module path.
-                    [sys.executable, "-P", "-m", "freelane_local.job_supervisor", str(folder.path)],
-                    cwd=folder.path,
-                    env=self._context.environ,
-                    output=folder.path / "supervisor.log",
-                )
-            try:
-                records.write_json(folder.spawned, process.to_json(), durable=False)
-            except StateError:
-                supervise.terminate(process, grace_s=0.0)  # what is not recorded may not run
-                raise
-
-    def _was_abandoned(self, folder: JobFolder) -> bool:
-        """Whether its maker died before it started anything; then it is removed: nothing ran."""
-        try:
-            with records.lock(folder.start_lock):
-                if folder.supervisor.exists() or folder.spawned.exists() or folder.is_final():
-                    return False
-                records.discard(folder.path)
-        except FileNotFoundError:
-            return True  # another look was faster
-        return True
+            supervision.start(
+                "freelane_local.job_supervisor",
+                folder.path,
+                env=self._context.environ,
+                output=folder.path / "supervisor.log",
+                record=folder.spawned,
+            )
 
     def _settled(self, folder: JobFolder) -> records.Document:
         """The status; a job whose supervisor is gone gets its end written first."""
@@ -347,6 +320,17 @@ class LocalTrainer:
 
 def _claim(folder: JobFolder, spec: JobSpec, document: records.Document) -> None:
     records.claim(folder.path, lambda new: _prepare(JobFolder(new), spec, document))
+
+
+def _gave_up(folder: JobFolder) -> bool:
+    return supervision.give_up(
+        folder.start_lock, folder.path, was_started=lambda: _was_started(folder)
+    )
+
+
+def _was_started(folder: JobFolder) -> bool:
+    """Whether a supervisor is or was there, or none is needed; asked while start.lock is held."""
+    return folder.supervisor.exists() or folder.spawned.exists() or folder.is_final()
 
 
 def _prepare(folder: JobFolder, spec: JobSpec, document: records.Document) -> None:

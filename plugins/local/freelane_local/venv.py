@@ -15,9 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 from freelane.errors import ConfigError, FreelaneError
+from freelane.model.endpoint import EndpointSpec
+from freelane.model.job import JobSpec
 from freelane.runtime.supervise import Limits, run
-from freelane_local import records
+from freelane_local import frameworks, records
 
 REQUIREMENTS = "requirements.txt"
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[\s=]+(\S+)", re.MULTILINE)
@@ -67,6 +71,18 @@ def requirements_of(files: Sequence[str], script: str) -> str | None:
     folders = Path(script).parents if script else [Path()]
     named = ((folder / REQUIREMENTS).as_posix() for folder in folders)
     return next((name for name in named if name in files), None)
+
+
+def asked_by(spec: JobSpec | EndpointSpec) -> Environment:
+    """The environment of a spec's requirements; of its framework where it pins one or has none."""
+    extra: tuple[str, ...] = ()
+    framework = spec.framework
+    if framework is not None and (
+        framework.version or not requirements_of(spec.files, spec.script)
+    ):
+        extra = (frameworks.requirement(framework),)
+    cache = Path(platformdirs.user_cache_dir("freelane"))
+    return environment(cache, spec.source, spec.files, script=spec.script, extra=extra)
 
 
 def environment(
