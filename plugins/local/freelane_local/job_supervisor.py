@@ -6,11 +6,8 @@ to nothing before the user's process has started.
 
 import contextlib
 import errno
-import json
-import math
 import os
 import signal
-import stat
 import sys
 import time
 from pathlib import Path
@@ -18,18 +15,14 @@ from pathlib import Path
 from freelane.errors import ConfigError, FreelaneError, StateError
 from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
-from freelane_local import job_environment, records, supervision, variables
+from freelane_local import job_ending, job_environment, records, supervision, variables
 from freelane_local.job_folder import JobFolder
-from freelane_local.logs import LogWriter, Mask, text_of
+from freelane_local.logs import LogWriter, Mask
+from freelane_local.metrics import LiveMetrics, final_metrics
 from freelane_local.records import list_in, mapping_in, number_in
 
 _LIVE_S = 0.5
-_REASON_LINES = 8
 _RECENT_BYTES = 16 * 2**10
-_MEMORY_WORDS = ("MemoryError", "OutOfMemoryError", "CUDA out of memory", "Cannot allocate memory")
-_DISK_WORDS = ("No space left on device", "Disk quota exceeded")
-_LONGEST_METRICS_BYTES = 2**20
-_LONGEST_FAILURE_BYTES = 2**16
 
 
 class _Stopped(Exception):
@@ -45,7 +38,7 @@ class JobRun:
         self._log = LogWriter(folder.log)
         self._mask = Mask(os.environ.get(str(name), "") for name in list_in(spec, "secrets"))
         self._status = records.read_json(folder.status) or {}
-        self._live = _LiveMetrics(folder.output / "metrics.jsonl")
+        self._live = LiveMetrics(folder.output / "metrics.jsonl")
         self._held = contextlib.ExitStack()
         self._recent = bytearray()  # a full disk may have kept it out of the log
         self._look_at = 0.0
@@ -203,7 +196,7 @@ class JobRun:
         supervise.end_descendants(grace_s=1.0)  # nobody may write into what is sealed now
         self._keep(self._mask.rest())
         self._live.follow()
-        metrics, warning = _final_metrics(self._folder.output / "metrics.json")
+        metrics, warning = final_metrics(self._folder.output / "metrics.json")
         notes = [warning] if warning else []
         if self._log.lost_bytes:
             notes.append(f"{self._log.lost_bytes:,} bytes of output could not be written")
@@ -267,140 +260,12 @@ class JobRun:
         self._set(state, ended=time.time(), document={"detail": "", **changes})
 
     def _why(self, exit_: Exit) -> tuple[str, str]:
-        limits = mapping_in(self._spec, "limits")
-        if exit_.cause == "max_runtime":
-            asked = str(limits["max_runtime"])
-            return f"it ran longer than max_runtime = {asked!r} and was ended", "max_runtime"
-        if exit_.cause == "memory":
-            used, cap = (
-                exit_.peak_rss_bytes / 2**20,
-                (number_in(limits, "memory_bytes") or 0) / 2**20,
-            )
-            return (
-                f"it used {used:,.0f} MiB of memory and resources.memory allows {cap:,.0f} MiB",
-                "out_of_memory",
-            )
-        said = self._last_words()
-        how = _how(exit_)
-        cause = "user_code"
-        if any(word in said for word in _MEMORY_WORDS):
-            cause = "out_of_memory"
-        elif self._log.lost_bytes or any(word in said for word in _DISK_WORDS):
-            cause = "storage"
-        return (f"{how}: {said}" if said else how), cause
-
-    def _last_words(self) -> str:
-        """What portable kept of stderr, else the end of what was printed."""
-        with contextlib.suppress(OSError):
-            failure = self._folder.output / "failure"
-            told = _read_plain(failure, _LONGEST_FAILURE_BYTES)
-            if self._mask.hide(told) != told:
-                told = self._mask.hide(told)
-                failure.write_bytes(told)
-            text = told.decode("utf-8", errors="replace").strip()
-            if text:
-                return text[-2000:]
-        lines = [text_of(line) for line in bytes(self._recent).splitlines() if line.strip()]
-        return "\n".join(lines[-_REASON_LINES:])[-2000:]
-
-
-class _LiveMetrics:
-    """Lines of JSON objects as a script appends them; the newest number of each name counts."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-        self.values: dict[str, float] = {}
-        self.last = ""
-
-    def follow(self) -> bool:
-        """Read what is new; whether there was anything."""
-        try:
-            seen = self._path.stat()
-            if seen.st_size <= self._offset or not stat.S_ISREG(seen.st_mode):
-                return False
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                content = file.read(_LONGEST_METRICS_BYTES)
-        except OSError:
-            return False
-        whole = content.rfind(b"\n") + 1
-        if not whole:
-            # A line too long to be metrics is passed over.
-            self._offset += len(content) if len(content) == _LONGEST_METRICS_BYTES else 0
-            return False
-        self._offset += whole
-        found = False
-        for line in content[:whole].splitlines():
-            numbers, _ = _numbers(line)
-            if numbers:
-                found = True
-                self.values.update(numbers)
-                self.last = " ".join(f"{name}={value:g}" for name, value in numbers.items())
-        return found
-
-
-def _numbers(text: bytes) -> tuple[dict[str, float], list[str]]:
-    """The finite numbers of a JSON object by name, and the names of what is not one."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}, ["it is not JSON"]
-    if not isinstance(document, dict):
-        return {}, ["it is not a JSON object"]
-    numbers: dict[str, float] = {}
-    others: list[str] = []
-    for name, value in document.items():
-        try:
-            number = float(value) if isinstance(value, int | float) else math.nan
-        except OverflowError:
-            number = math.nan
-        if math.isfinite(number):
-            numbers[name] = number
-        else:
-            others.append(f"{name} is not a finite number")
-    return numbers, others
-
-
-def _read_plain(path: Path, most_bytes: int) -> bytes:
-    """The beginning of a file of the user's; a pipe or a device there would keep us for ever.
-
-    Raises:
-        OSError: It is not there, or no regular file.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        return file.read(most_bytes)
-
-
-def _final_metrics(path: Path) -> tuple[dict[str, float], str]:
-    """`metrics.json`, and a warning about what of it could not be read."""
-    try:
-        content = _read_plain(path, _LONGEST_METRICS_BYTES + 1)
-        if len(content) > _LONGEST_METRICS_BYTES:
-            return {}, "metrics.json was left out: it is larger than 1 MiB"
-        numbers, others = _numbers(content)
-    except FileNotFoundError:
-        return {}, ""
-    except OSError as error:
-        return {}, f"metrics.json was left out: {error.strerror}"
-    return numbers, f"metrics.json was left out in part: {', '.join(others[:3])}" if others else ""
-
-
-def _how(exit_: Exit) -> str:
-    number = exit_.signal
-    if number is None and exit_.code is not None and exit_.code > 128:  # noqa: PLR2004 - as shells say it
-        number = exit_.code - 128
-    if number is None:
-        return f"the script ended with exit code {exit_.code}"
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        return f"the script ended with exit code {exit_.code}"
-    hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
-    return f"the script was ended by {name}{hint}"
+        past = job_ending.past_limit(exit_, mapping_in(self._spec, "limits"))
+        if past is not None:
+            return past
+        told = self._folder.output / "failure"
+        said = job_ending.last_words(told, bytes(self._recent), self._mask)
+        return job_ending.failure(exit_, said, has_lost_output=self._log.lost_bytes > 0)
 
 
 def _holds_anything(folder: Path) -> bool:
