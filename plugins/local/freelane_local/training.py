@@ -14,20 +14,19 @@ from freelane.errors import (
     ResourceNotFound,
     StateError,
 )
-from freelane.model.artifact import ArtifactHandle
-from freelane.model.job import FailureCause, JobHandle, JobSpec, JobStatus, LogPage
+from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
 from freelane.model.lifecycle import JobState
 from freelane.model.name import LONGEST_RESOURCE_NAME
 from freelane.model.operation import Absent, Found, Operation, Resource, ResourceKind, Unknown
 from freelane.model.resources import format_duration
-from freelane.runtime import bundle, supervise
-from freelane.runtime.supervise import ProcessId
+from freelane.runtime import bundle
 from freelane.waiting import Deadline, poll
-from freelane_local import frameworks, gpu, logs, records, supervision, variables, venv
+from freelane_local import frameworks, gpu, logs, orphans, records, supervision, variables, venv
 from freelane_local.config import LocalConfig, LocalTrainConfig
 from freelane_local.job_folder import RESERVE_BYTES, JobFolder, is_final
 from freelane_local.records import mapping_in, moment_in
 from freelane_local.space import check_space
+from freelane_local.translate import to_job_status
 
 _SECTION = "providers.{}.train"
 _SPEC_VERSION = 1
@@ -74,28 +73,30 @@ class LocalTrainer:
     def status(self, handle: JobHandle, *, deadline: Deadline) -> JobStatus:
         del deadline  # local files
         folder = self._folder(handle)
-        status = self._settled(folder)
-        return _to_status(folder, status)
+        status = orphans.settle(folder, self._context.clock)
+        return to_job_status(status, folder=folder.path, is_stopping=folder.stop.exists())
 
     def logs(self, handle: JobHandle, *, after: str | None, deadline: Deadline) -> LogPage:
         del deadline  # local files
         folder = self._folder(handle)
         offset = 0 if after is None else self._offset(after)
         # The status first: a job that is final now has written its last line already.
-        final = is_final(self._settled(folder))
+        final = is_final(orphans.settle(folder, self._context.clock))
         lines, reached, is_end = logs.read(folder.log, after=offset, final=final)
         return LogPage(tuple(lines), str(reached), is_end)
 
     def stop(self, handle: JobHandle, *, deadline: Deadline) -> None:
         del deadline  # it is only asked
         folder = self._folder(handle)
-        if is_final(self._settled(folder)):
+        if is_final(orphans.settle(folder, self._context.clock)):
             return
         with records.storage(folder.stop):
             folder.stop.touch()
         with records.lock(folder.start_lock):
             if folder.supervised_by() is None and not folder.spawned.exists():
-                self._write_end(folder, "STOPPED", reason="stopped before it started")
+                orphans.write_end(
+                    folder, "STOPPED", self._context.clock, reason="stopped before it started"
+                )
 
     def find(
         self, operation: Operation, *, deadline: Deadline
@@ -121,7 +122,7 @@ class LocalTrainer:
             if spec is None:
                 continue
             try:
-                status = self._settled(folder)
+                status = orphans.settle(folder, self._context.clock)
             except StateError:
                 status = {"state": JobState.UNRECOGNISED}  # one damaged record hides no other job
             yield Resource(
@@ -142,15 +143,14 @@ class LocalTrainer:
         """
         folder = self._folder(handle)
         try:
-            final = is_final(self._settled(folder))
+            final = is_final(orphans.settle(folder, self._context.clock))
         except StateError:  # its records are damaged: only its processes can be asked
-            supervise.end_processes(list(_supervisors_of(folder)), grace_s=1.0)
-            supervise.end_processes(list(_processes_of(folder)), grace_s=1.0)
+            orphans.end_all(folder)
             final = True
         if not final:
             self.stop(handle, deadline=deadline)
             poll(
-                lambda: is_final(self._settled(folder)),
+                lambda: is_final(orphans.settle(folder, self._context.clock)),
                 until=bool,
                 deadline=deadline,
                 doing="stopping the job",
@@ -260,43 +260,6 @@ class LocalTrainer:
                 record=folder.spawned,
             )
 
-    def _settled(self, folder: JobFolder) -> records.Document:
-        """The status; a job whose supervisor is gone gets its end written first."""
-        status = records.read_json(folder.status) or {}
-        if is_final(status) or not self._is_orphaned(folder):
-            return status
-        with records.lock(folder.start_lock):
-            status = records.read_json(folder.status) or {}  # it may just have ended
-            if is_final(status) or not self._is_orphaned(folder):
-                return status
-            _end_left_over(folder)
-            stopped = folder.stop.exists()
-            self._write_end(
-                folder,
-                "STOPPED" if stopped else "FAILED",
-                reason=_why_orphaned(folder),
-                cause=None if stopped else FailureCause.INTERRUPTED,
-            )
-            return records.read_json(folder.status) or {}
-
-    def _is_orphaned(self, folder: JobFolder) -> bool:
-        supervisor = folder.supervised_by() or records.read_process(folder.spawned)
-        if supervisor is None or supervisor.alive():
-            return False
-        # One that lost a race to start has left; the one that won may have written meanwhile.
-        winner = folder.supervised_by()
-        return winner is None or not winner.alive()
-
-    def _write_end(
-        self, folder: JobFolder, state: str, *, reason: str, cause: FailureCause | None = None
-    ) -> None:
-        status = records.read_json(folder.status) or {}
-        ended = self._context.clock.now().timestamp()
-        folder.write_status(
-            {**status, "state": state, "detail": "", "reason": reason, "cause": cause}
-            | {"ended": ended}
-        )
-
     def _folder(self, handle: JobHandle) -> JobFolder:
         ref = handle.ref
         plain = ref.replace("-", "").isalnum() and len(ref) <= LONGEST_RESOURCE_NAME
@@ -349,78 +312,6 @@ def _prepare(folder: JobFolder, spec: JobSpec, document: records.Document) -> No
     pending = {"state": "PENDING", "detail": note or "starting", "created": document["created"]}
     records.write_json(folder.status, pending, durable=False)
     folder.reserve.write_bytes(b"\0" * RESERVE_BYTES)
-
-
-def _end_left_over(folder: JobFolder) -> None:
-    """End what a killed supervisor left running, however it was started."""
-    left = records.read_process(folder.process)
-    if left is not None:
-        supervise.terminate(left, grace_s=1.0)
-    supervise.end_processes(list(_processes_of(folder)), grace_s=1.0)
-
-
-def _processes_of(folder: JobFolder) -> Iterator[ProcessId]:
-    """Processes that carry the job's own output folder in their environment."""
-    import psutil  # noqa: PLC0415 - only after a supervisor was killed
-
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("FREELANE_OUTPUT_DIR") == str(folder.output):
-                found = ProcessId.of(process.pid)
-                if found is not None:
-                    yield found
-
-
-def _supervisors_of(folder: JobFolder) -> Iterator[ProcessId]:
-    """Processes that were started to supervise the folder, whatever its records say."""
-    import psutil  # noqa: PLC0415 - only where a record is damaged
-
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            words = process.cmdline()
-            if "freelane_local.job_supervisor" in words and words[-1] == str(folder.path):
-                found = ProcessId.of(process.pid)
-                if found is not None:
-                    yield found
-
-
-def _why_orphaned(folder: JobFolder) -> str:
-    said = ""
-    with contextlib.suppress(OSError):
-        said = (folder.path / "supervisor.log").read_text("utf-8", errors="replace").strip()
-    last = f" (its last words: {said.splitlines()[-1]})" if said else ""
-    if folder.supervisor.exists():
-        return f"the supervisor process is gone: it was killed, or the machine restarted{last}"
-    return f"the supervisor could not start{last}"
-
-
-def _to_status(folder: JobFolder, status: records.Document) -> JobStatus:
-    state = JobState(str(status.get("state", "PENDING")))
-    detail = str(status.get("detail") or "")
-    if not state.final and folder.stop.exists():
-        state, detail = JobState.STOPPING, "ending the script"
-    cause = status.get("cause")
-    artifact = mapping_in(status, "artifact")
-    reason = status.get("reason")
-    return JobStatus(
-        state=state,
-        detail=detail,
-        reason=None if reason is None else str(reason),
-        cause=None if cause is None else FailureCause(str(cause)),
-        created=moment_in(status, "created"),
-        started=moment_in(status, "started"),
-        ended=moment_in(status, "ended"),
-        billed_seconds=0.0,
-        metrics={
-            name: float(value)
-            for name, value in mapping_in(status, "metrics").items()
-            if isinstance(value, int | float)
-        },
-        artifact=ArtifactHandle(str(artifact["digest"]), str(artifact["uri"]))
-        if artifact
-        else None,
-        folder=str(folder.path),
-    )
 
 
 def _cpus(asked: float | None) -> int:
