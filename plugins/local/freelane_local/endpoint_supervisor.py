@@ -10,14 +10,11 @@ it has too.
 """
 
 import contextlib
-import errno
-import math
 import os
 import signal
 import socket
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
@@ -28,18 +25,14 @@ from freelane.model.lifecycle import EndpointState
 from freelane.runtime import supervise
 from freelane.runtime.supervise import Exit, Limits, ProcessId
 from freelane_local import records, supervision, variables
+from freelane_local.endpoint_ending import Tail, cause_of, past_limit, said, told
 from freelane_local.endpoint_folder import EndpointFolder, bury, is_recorded_gone, write_status
+from freelane_local.endpoint_order import Order
 from freelane_local.logs import LogWriter, Mask
-from freelane_local.records import list_in, mapping_in, number_in
+from freelane_local.records import list_in, number_in
+from freelane_local.restarts import Restarts
 
-_MOST_FAILED_STARTS = 5
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 1.0
-_STEADY_S = 30.0
-_HOPELESS = frozenset({2, 3})  # the task does not hold, the model does not load
 _PING_S = 1.0
-_TAIL_LINES = 5
-_LONGEST_REASON = 1024
 _LOG_SEGMENTS = 3
 
 
@@ -47,77 +40,12 @@ class _Ended(Exception):
     """It was deleted, or it has expired."""
 
 
-class _Order:
-    """What spec.json asks of the supervisor."""
-
-    def __init__(self, spec: records.Document) -> None:
-        self.name = str(spec["name"])
-        self.argv = [str(word) for word in list_in(spec, "argv")]
-        self.python = str(spec["python"])
-        self.environment = mapping_in(spec, "environment")
-        self.env = {name: str(value) for name, value in mapping_in(spec, "env").items()}
-        self.secrets = [str(name) for name in list_in(spec, "secrets")]
-        self.gpus = mapping_in(spec, "gpus")
-        self.expires_at = number_in(spec, "expires_at")
-        # A wall clock that is set back must not let the endpoint live longer.
-        left_s = math.inf if self.expires_at is None else self.expires_at - time.time()
-        self.ends_at = time.monotonic() + left_s
-        memory = number_in(spec, "memory_bytes")
-        self.memory_bytes = None if memory is None else int(memory)
-        self.grace_s = number_in(spec, "grace_s") or 0.0
-        self.start_timeout_s = number_in(spec, "start_timeout_s") or 0.0
-        self.note = str(spec["note"])
-
-
-class _Tail:
-    """The last lines printed, for the reason of a failure."""
-
-    def __init__(self) -> None:
-        self._lines: deque[bytes] = deque(maxlen=_TAIL_LINES)
-        self._open = b""
-
-    def add(self, chunk: bytes) -> None:
-        *whole, self._open = (self._open + chunk).split(b"\n")
-        self._open = self._open[-_LONGEST_REASON:]
-        self._lines.extend(line for line in whole[-_TAIL_LINES * 4 :] if line.strip())
-
-    def text(self) -> str:
-        lines = [*self._lines, self._open] if self._open.strip() else list(self._lines)
-        text = b"\n".join(lines[-_TAIL_LINES:]).decode(errors="replace").strip()
-        return text[-_LONGEST_REASON:]
-
-
-class Restarts:
-    """Whether, and after how long, a server that died is started again."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._failed_in_a_row = 0
-        self._pause_s = _FIRST_PAUSE_S
-
-    def after(self, code: int | None, *, ready_s: float | None) -> float | None:
-        """Seconds to wait; None gives up. `ready_s` None: it never answered since its start."""
-        if ready_s is None:
-            self._failed_in_a_row += 1
-            if code in _HOPELESS and self.count == 0:
-                return None
-            if self._failed_in_a_row >= _MOST_FAILED_STARTS:
-                return None
-        else:
-            self._failed_in_a_row = 0
-            if ready_s >= _STEADY_S:
-                self._pause_s = _FIRST_PAUSE_S
-        self.count += 1
-        pause_s, self._pause_s = self._pause_s, min(_LONGEST_PAUSE_S, self._pause_s * 2)
-        return pause_s
-
-
 class _Supervisor:
     """One endpoint's whole life."""
 
     def __init__(self, folder: EndpointFolder) -> None:
         self._folder = folder
-        self._order = _Order(records.read_json(folder.spec) or {})
+        self._order = Order(records.read_json(folder.spec) or {})
         self._log = LogWriter(folder.log, segments=_LOG_SEGMENTS)
         self._mask = Mask(os.environ.get(name, "") for name in self._order.secrets)
         self._restarts = Restarts()
@@ -125,7 +53,7 @@ class _Supervisor:
         self._asked_to_end = False
         self._port = 0
         self._worker: ProcessId | None = None
-        self._tail = _Tail()
+        self._tail = Tail()
         self._ready_since: float | None = None
         self._give_up_at = 0.0
         self._interpreter = self._order.python
@@ -139,9 +67,9 @@ class _Supervisor:
         except _Ended:
             self._end()
         except FreelaneError as error:
-            self._end_failed(error.message, _cause_of(error))
+            self._end_failed(error.message, cause_of(error))
         except OSError as error:
-            self._end_failed(f"the endpoint could not be run: {error}", _cause_of(error))
+            self._end_failed(f"the endpoint could not be run: {error}", cause_of(error))
 
     def _cards(self, held: contextlib.ExitStack) -> list[str]:
         count = number_in(self._order.gpus, "count")
@@ -184,7 +112,7 @@ class _Supervisor:
             self._worker = None
             if self._must_end():
                 break
-            self._log.say(f"the server ended: {_said(ended)}")
+            self._log.say(f"the server ended: {said(ended)}")
             ready_s = None
             if self._ready_since is None:
                 self._port = 0  # another program may have taken the old one
@@ -192,11 +120,11 @@ class _Supervisor:
                 ready_s = time.monotonic() - self._ready_since
             pause_s = self._restarts.after(ended.code, ready_s=ready_s)
             if pause_s is None or ended.cause == "stopped":  # stopped by us: too slow a start
-                self._end_failed(*self._reason(ended))
+                self._end_failed(*self._why(ended))
                 return
             if self._state is EndpointState.READY:
                 self._state = EndpointState.UPDATING
-            self._say(f"restarting the server; it {_said(ended)}")
+            self._say(f"restarting the server; it {said(ended)}")
             self._pause(pause_s)
         raise _Ended
 
@@ -206,7 +134,7 @@ class _Supervisor:
 
     def _serve_once(self, env: Mapping[str, str]) -> Exit:
         self._ready_since = None
-        self._tail = _Tail()
+        self._tail = Tail()
         self._give_up_at = time.monotonic() + self._order.start_timeout_s
         self._folder.ready.unlink(missing_ok=True)
         # The server reads the other end: it sees the end of the file when this process dies.
@@ -287,13 +215,7 @@ class _Supervisor:
         return True
 
     def _must_end(self) -> bool:
-        return self._asked_to_end or self._expired() or self._folder.stop.exists()
-
-    def _expired(self) -> bool:
-        expires_at = self._order.expires_at
-        return expires_at is not None and (
-            time.time() >= expires_at or time.monotonic() >= self._order.ends_at
-        )
+        return self._asked_to_end or self._order.is_expired() or self._folder.stop.exists()
 
     def _pause(self, pause_s: float) -> None:
         until = time.monotonic() + pause_s
@@ -328,30 +250,15 @@ class _Supervisor:
                 restarts=self._restarts.count,
             )
 
-    def _reason(self, ended: Exit) -> tuple[str, FailureCause]:
-        if ended.cause == "memory":
-            limit = (self._order.memory_bytes or 0) / 2**20
-            return (
-                f"the server used more than resources.memory = {limit:.0f} MiB; ask for more",
-                FailureCause.OUT_OF_MEMORY,
-            )
-        if ended.cause == "stopped":
-            limit_s = self._order.start_timeout_s
-            return (
-                f"the model did not load within {limit_s:g} s; allow more with start_timeout",
-                FailureCause.USER_CODE,
-            )
-        told: object = None
-        with contextlib.suppress(FreelaneError):
-            told = (records.read_json(self._folder.ready) or {}).get("error")
-        if isinstance(told, str) and told:
-            self._folder.ready.unlink(missing_ok=True)  # the error may tell a secret
-            shown = self._mask.hide(told.encode(errors="replace")).decode(errors="replace")
-            return shown, FailureCause.USER_CODE
-        return self._tail.text() or f"the server {_said(ended)}", FailureCause.USER_CODE
+    def _why(self, ended: Exit) -> tuple[str, FailureCause]:
+        past = past_limit(ended, self._order)
+        if past is not None:
+            return past
+        words = told(self._folder.ready, self._mask) or self._tail.text()
+        return words or f"the server {said(ended)}", FailureCause.USER_CODE
 
     def _end(self) -> None:
-        is_expired = self._expired()
+        is_expired = self._order.is_expired()
         if not (is_expired or self._folder.stop.exists()):
             self._end_failed(
                 "its supervisor was told to end (SIGTERM), as when a machine shuts down; "
@@ -362,25 +269,6 @@ class _Supervisor:
         self._log.close()
         with records.lock(self._folder.start_lock):
             bury(self._folder, detail="expired" if is_expired else "deleted")
-
-
-def _cause_of(error: Exception) -> FailureCause:
-    if isinstance(error, StateError):
-        return FailureCause.STORAGE
-    if isinstance(error, FreelaneError):
-        return FailureCause.USER_CODE
-    full = isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-    return FailureCause.STORAGE if full else FailureCause.PROVIDER
-
-
-def _said(ended: Exit) -> str:
-    if ended.cause == "memory":
-        return "used more memory than it may"
-    if ended.signal is not None:
-        with contextlib.suppress(ValueError):
-            return f"was ended by {signal.Signals(ended.signal).name}"
-        return f"was ended by signal {ended.signal}"
-    return f"ended with exit code {ended.code}"
 
 
 def _ping(port: int) -> bool:

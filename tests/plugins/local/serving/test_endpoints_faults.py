@@ -18,7 +18,7 @@ from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.model.resources import Resources
 from freelane_local.config import LocalDeployConfig
-from freelane_local.endpoint_supervisor import Restarts
+from freelane_local.restarts import Restarts
 
 
 def test_a_model_that_does_not_load_fails_the_endpoint_at_once(cloud, wait_until):
