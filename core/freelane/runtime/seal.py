@@ -10,8 +10,6 @@ from pathlib import Path
 from freelane.errors import ConfigError, StateError
 from freelane.model.artifact import FileDigest, Manifest
 
-_BLOCK = 1024 * 1024
-
 
 def manifest_of(
     folder: Path,
@@ -38,12 +36,9 @@ def manifest_of(
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, in hex, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
+    """SHA-256 of a file, in hex, read in blocks."""
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _regular_files(folder: Path) -> Iterator[Path]:
