@@ -28,6 +28,7 @@ from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.runtime.supervise import ProcessId
 from freelane_local import records
+from freelane_local.supervised_folder import SupervisedFolder
 
 START_GRACE_S = 60.0
 """How long a prepared folder may stand without a supervisor before it has failed."""
@@ -36,55 +37,20 @@ _KEPT = frozenset({"spec.json", "status.json", "start.lock"})
 
 
 @dataclass(frozen=True, slots=True)
-class EndpointFolder:
+class EndpointFolder(SupervisedFolder):
     """Where everything of one endpoint lies."""
-
-    path: Path
-
-    @property
-    def spec(self) -> Path:
-        return self.path / "spec.json"
-
-    @property
-    def status(self) -> Path:
-        return self.path / "status.json"
-
-    @property
-    def supervisor(self) -> Path:
-        return self.path / "supervisor.json"
 
     @property
     def token(self) -> Path:
         return self.path / "token"
 
     @property
-    def bundle(self) -> Path:
-        return self.path / "bundle"
-
-    @property
     def ready(self) -> Path:
         return self.path / "ready.json"
 
     @property
-    def stop(self) -> Path:
-        return self.path / "stop"
-
-    @property
     def started(self) -> Path:
         return self.path / "started.json"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log"
-
-    @property
-    def supervisor_log(self) -> Path:
-        return self.path / "supervisor.log"
-
-    @property
-    def start_lock(self) -> Path:
-        """Held while the supervisor is spawned, or while the folder is emptied."""
-        return self.path / "start.lock"
 
     @property
     def life_lock(self) -> Path:

@@ -287,9 +287,8 @@ def main(argv: list[str]) -> int:
     """Supervise the endpoint of the one argument, a folder."""
     folder = EndpointFolder(Path(argv[0]))
     place = supervision.take_place(
-        folder.start_lock,
+        folder,
         folder.life_lock,
-        record=folder.supervisor,
         # Where a supervisor has been, it has been the only one.
         look=lambda: None if folder.supervisor.exists() or is_recorded_gone(folder) else folder,
     )

@@ -135,9 +135,7 @@ class LocalDeployer:
         folder = folder_of(self._root, operation.resource)
         if not is_ours(folder, operation.id, TAG_OPERATION):
             return Absent()
-        if supervision.give_up(
-            folder.start_lock, folder.path, was_started=lambda: _was_started(folder)
-        ):
+        if supervision.give_up(folder, was_started=lambda: _was_started(folder)):
             return Absent()
         return Found(EndpointHandle(operation.name, folder.path.name))
 
@@ -227,9 +225,8 @@ class LocalDeployer:
             variables.check_secrets(spec.secrets, self._context.environ, verb="deploy")
             supervision.start(
                 "freelane_local.endpoint_supervisor",
-                folder.path,
+                folder,
                 env=self._context.environ,
-                output=folder.supervisor_log,
                 record=folder.started,
             )
             return True

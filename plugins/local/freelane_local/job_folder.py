@@ -16,24 +16,15 @@ from pathlib import Path
 from freelane.errors import StateError
 from freelane.runtime.supervise import ProcessId
 from freelane_local import records
+from freelane_local.supervised_folder import SupervisedFolder
 
 RESERVE_BYTES = 64 * 2**10
 _FINAL = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 
 
 @dataclass(frozen=True, slots=True)
-class JobFolder:
+class JobFolder(SupervisedFolder):
     """The paths, and what the small files say."""
-
-    path: Path
-
-    @property
-    def bundle(self) -> Path:
-        return self.path / "bundle"
-
-    @property
-    def log(self) -> Path:
-        return self.path / "log"
 
     @property
     def model(self) -> Path:
@@ -48,29 +39,13 @@ class JobFolder:
         return self.path / "inputs"
 
     @property
-    def spec(self) -> Path:
-        return self.path / "spec.json"
-
-    @property
-    def status(self) -> Path:
-        return self.path / "status.json"
-
-    @property
-    def stop(self) -> Path:
-        return self.path / "stop"
-
-    @property
     def spawned(self) -> Path:
         return self.path / "spawned.json"
 
     @property
-    def start_lock(self) -> Path:
-        """Held while a supervisor is started or takes the job on, and while it is given up."""
-        return self.path / "start.lock"
-
-    @property
-    def supervisor(self) -> Path:
-        return self.path / "supervisor.json"
+    def life_lock(self) -> Path:
+        """Held by the supervisor for as long as it lives."""
+        return self.path / "supervisor.lock"
 
     @property
     def process(self) -> Path:

@@ -282,9 +282,8 @@ def main(argv: list[str]) -> int:
     """Take the job on, unless another supervisor has; 0 always, the status tells the rest."""
     folder = JobFolder(Path(argv[0]))
     place = supervision.take_place(
-        folder.start_lock,
-        folder.path / "supervisor.lock",
-        record=folder.supervisor,
+        folder,
+        folder.life_lock,
         look=lambda: _open_spec(folder),
     )
     if place is None:

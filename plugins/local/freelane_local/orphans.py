@@ -99,7 +99,7 @@ def _supervisors_of(folder: JobFolder) -> Iterator[ProcessId]:
 def _why(folder: JobFolder) -> str:
     said = ""
     with contextlib.suppress(OSError):
-        said = (folder.path / "supervisor.log").read_text("utf-8", errors="replace").strip()
+        said = folder.supervisor_log.read_text("utf-8", errors="replace").strip()
     last = f" (its last words: {said.splitlines()[-1]})" if said else ""
     if folder.supervisor.exists():
         return f"the supervisor process is gone: it was killed, or the machine restarted{last}"

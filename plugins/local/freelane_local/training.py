@@ -254,9 +254,8 @@ class LocalTrainer:
                 return
             supervision.start(
                 "freelane_local.job_supervisor",
-                folder.path,
+                folder,
                 env=self._context.environ,
-                output=folder.path / "supervisor.log",
                 record=folder.spawned,
             )
 
@@ -286,9 +285,7 @@ def _claim(folder: JobFolder, spec: JobSpec, document: records.Document) -> None
 
 
 def _gave_up(folder: JobFolder) -> bool:
-    return supervision.give_up(
-        folder.start_lock, folder.path, was_started=lambda: _was_started(folder)
-    )
+    return supervision.give_up(folder, was_started=lambda: _was_started(folder))
 
 
 def _was_started(folder: JobFolder) -> bool:
