@@ -127,7 +127,7 @@ class WidgetPredictor:
     def prepare(self, handle: EndpointHandle, request: PredictionRequest) -> HttpCall:
         return HttpCall(method="POST", url=handle.ref, headers={})
 
-    def parse(self, reply: HttpReply) -> Prediction:
+    def parse(self, handle: EndpointHandle, reply: HttpReply) -> Prediction:
         return Prediction(predictions=[reply.status])
 
 

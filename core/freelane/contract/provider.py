@@ -171,8 +171,8 @@ class Predictor(Protocol):
         """
         ...
 
-    def parse(self, reply: HttpReply) -> Prediction:
-        """The prediction of an answer.
+    def parse(self, handle: EndpointHandle, reply: HttpReply) -> Prediction:
+        """The prediction of an answer of the endpoint.
 
         Raises:
             ProviderError: The answer is an error.

@@ -44,7 +44,7 @@ class PredictionService:
         begun = time.perf_counter()
         reply = self._transport.send(call, deadline=deadline)
         latency_ms = (time.perf_counter() - begun) * 1000
-        return Answer(predictor.parse(reply), latency_ms)
+        return Answer(predictor.parse(handle, reply), latency_ms)
 
     def _predictor(self, endpoint: Endpoint) -> tuple[Predictor, EndpointHandle]:
         if endpoint.handle is None:

@@ -47,7 +47,7 @@ class PredictionConformance(Conformance):
         call = workshop.predictor.prepare(handle, PredictionRequest(instances=[1]))
 
         with pytest.raises(InvalidRequest):
-            _send(workshop, replace(call, body=b'{"instances": [1'))
+            _send(workshop, handle, replace(call, body=b'{"instances": [1'))
 
     @case(Capability.DEPLOY, Capability.ARTIFACTS, Capability.PREDICT)
     def test_a_model_that_raises_has_failed_and_the_endpoint_serves_on(
@@ -68,7 +68,7 @@ class PredictionConformance(Conformance):
         bare = {name: text for name, text in call.headers.items() if name.lower() in public}
 
         with pytest.raises((AuthenticationFailed, PermissionDenied)):
-            _send(workshop, replace(call, headers=bare))
+            _send(workshop, handle, replace(call, headers=bare))
 
     @case(Capability.DEPLOY, Capability.ARTIFACTS, Capability.PREDICT)
     def test_a_deleted_endpoint_answers_no_prediction(self, workshop: Workshop) -> None:
@@ -82,10 +82,10 @@ class PredictionConformance(Conformance):
 
 def _predict(workshop: Workshop, handle: EndpointHandle, *instances: JsonValue) -> Prediction:
     request = PredictionRequest(instances=list(instances))
-    return _send(workshop, workshop.predictor.prepare(handle, request))
+    return _send(workshop, handle, workshop.predictor.prepare(handle, request))
 
 
-def _send(workshop: Workshop, call: HttpCall) -> Prediction:
+def _send(workshop: Workshop, handle: EndpointHandle, call: HttpCall) -> Prediction:
     with Transport() as transport:
         reply = transport.send(call, deadline=workshop.deadline, provider=workshop.provider.name)
-    return workshop.predictor.parse(reply)
+    return workshop.predictor.parse(handle, reply)

@@ -53,16 +53,21 @@ class LocalPredictor:
             body=body,
         )
 
-    def parse(self, reply: HttpReply) -> Prediction:
+    def parse(self, handle: EndpointHandle, reply: HttpReply) -> Prediction:
+        what = f"endpoint {self._provider}/{handle.name}"
         if reply.status != _OK:
             raise error_of(
-                reply, provider=self._provider, operation=_OPERATION, now=self._clock.now()
+                reply,
+                provider=self._provider,
+                operation=_OPERATION,
+                now=self._clock.now(),
+                what=what,
             )
         try:
             return native.decode_reply(reply.body, reply.headers)
         except BodyRefused as error:
             raise ProviderInternal(
-                f"the endpoint's answer cannot be read: {error.message}",
+                f"{what}: its answer cannot be read: {error.message}",
                 provider=self._provider,
                 operation=_OPERATION,
                 request_id=reply.headers.get(native.REQUEST_ID_HEADER),

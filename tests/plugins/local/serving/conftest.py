@@ -139,7 +139,8 @@ class Cloud:
         call = self.predictor.prepare(handle, PredictionRequest(list(instances)))
         if changes:
             call = replace(call, **changes)
-        return self.predictor.parse(self.transport.send(call, deadline=self.deadline()))
+        reply = self.transport.send(call, deadline=self.deadline())
+        return self.predictor.parse(handle, reply)
 
     def delete(self, handle):
         self.deployer.delete(handle, deadline=self.deadline())

@@ -43,7 +43,7 @@ def test_a_request_that_is_not_ours_is_refused(shared, headers, error):
         replace(call, headers={**call.headers, **headers}), deadline=cloud.deadline()
     )
     with pytest.raises(error) as raised:
-        cloud.predictor.parse(reply)
+        cloud.predictor.parse(handle, reply)
     assert raised.value.exit_code in {2, 3}
 
 
@@ -52,7 +52,7 @@ def test_another_route_is_not_found(shared):
     call = cloud.predictor.prepare(handle, PredictionRequest([1]))
     other = replace(call, url=call.url.replace("tripler", "doubler"))
     with pytest.raises(ResourceNotFound):
-        cloud.predictor.parse(cloud.transport.send(other, deadline=cloud.deadline()))
+        cloud.predictor.parse(handle, cloud.transport.send(other, deadline=cloud.deadline()))
 
 
 def test_the_endpoint_keeps_its_own_rate(cloud):

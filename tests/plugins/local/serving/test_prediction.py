@@ -74,7 +74,7 @@ def test_instances_that_are_not_json_are_invalid(folder, predictor):
 
 def test_an_answer_is_read_with_its_request_id(predictor):
     reply = HttpReply(200, {"x-request-id": "r1"}, b'{"predictions": [1]}')
-    seen = predictor.parse(reply)
+    seen = predictor.parse(HANDLE, reply)
     assert (seen.predictions, seen.request_id) == ([1], "r1")
 
 
@@ -90,10 +90,11 @@ def test_an_answer_is_read_with_its_request_id(predictor):
 def test_an_error_is_one_of_ours(predictor, status, kind, error):
     body = json.dumps({"error": {"type": kind, "message": "why", "request_id": "r2"}}).encode()
     with pytest.raises(error, match="why") as raised:
-        predictor.parse(HttpReply(status, {}, body))
+        predictor.parse(HANDLE, HttpReply(status, {}, body))
     assert (raised.value.provider, raised.value.request_id) == ("local", "r2")
+    assert raised.value.message.startswith(f"endpoint local/{HANDLE.name}: ")
 
 
 def test_an_answer_that_cannot_be_read_is_the_providers_fault(predictor):
     with pytest.raises(ProviderInternal, match="cannot be read"):
-        predictor.parse(HttpReply(200, {}, b"<html>"))
+        predictor.parse(HANDLE, HttpReply(200, {}, b"<html>"))
