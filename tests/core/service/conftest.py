@@ -27,7 +27,6 @@ from freelane.service.upkeep import UpkeepService
 from freelane.service.workspace import Workspace
 from freelane.state import artifacts
 from freelane.state.operations import Holder
-from freelane.store.engine import open_store
 
 PORTS = (
     Capability.TRAIN,
@@ -245,13 +244,6 @@ def cloud() -> Cloud:
 @pytest.fixture
 def second_cloud() -> Cloud:
     return Cloud(name="second")
-
-
-@pytest.fixture
-def store(tmp_path: Path):
-    opened = open_store(None, tmp_path / "state")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
