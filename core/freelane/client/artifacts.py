@@ -83,6 +83,8 @@ class Artifacts:
         if not (source.is_file() or source.is_dir()):
             what = "is no file or folder" if source.exists() else "is not there"
             raise ConfigError(f"{source} {what}: name a model file, a folder of them or an archive")
+        if config.root.resolve().is_relative_to(source.resolve()):  # as of an unset "$FILE"
+            raise ConfigError(f"{source} is the project itself: name the model in it")
         wanted = Framework.parse(framework) if framework else None
         frameworks = {wanted.name: wanted.version or ""} if wanted else {}
         with tempfile.TemporaryDirectory(prefix="freelane-import-") as temporary:

@@ -104,6 +104,13 @@ def imported(client, tmp_path):
     return bring
 
 
+@pytest.mark.parametrize("folder", ["", ".", ".."])
+def test_the_project_itself_is_no_model(client, folder):
+    with pytest.raises(ConfigError, match="the project itself"):
+        client.artifacts.import_(folder)
+    assert client.artifacts.list() == []
+
+
 def test_without_any_model_there_is_nothing_to_deploy(client):
     with pytest.raises(ResourceNotFound, match="no trained model") as caught:
         client.endpoints.deploy()
