@@ -1,6 +1,6 @@
 """Training jobs, as rows and back; nothing here commits."""
 
-from sqlalchemy import Connection, Row, Select, and_, delete, select, update
+from sqlalchemy import Connection, Row, Select, and_, select, update
 
 from freelane.errors import StateError
 from freelane.model.job import FailureCause, Job, JobHandle
@@ -24,12 +24,6 @@ def add(c: Connection, owner: str, job: Job) -> None:
 def get(c: Connection, owner: str, job_id: str) -> Job | None:
     """The job of exactly that id."""
     found = fetch(c, _of(owner).where(jobs.c.id == job_id), _job)
-    return found[0] if found else None
-
-
-def made_by(c: Connection, owner: str, operation_id: str) -> Job | None:
-    """The job that an operation made or was making."""
-    found = fetch(c, _of(owner).where(jobs.c.operation == operation_id), _job)
     return found[0] if found else None
 
 
@@ -69,11 +63,6 @@ def save(c: Connection, owner: str, job: Job) -> bool:
     if c.execute(select(jobs.c.id).where(row)).first():
         return False
     raise StateError(f"job {job.id} is not recorded any more; run the command again")
-
-
-def remove(c: Connection, owner: str, job_id: str) -> None:
-    """Forget a job; one that is not recorded is no error."""
-    c.execute(delete(jobs).where(jobs.c.owner == owner, jobs.c.id == job_id))
 
 
 def _of(owner: str, project: str | None = None) -> Select[tuple[object, ...]]:

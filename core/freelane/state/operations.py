@@ -146,11 +146,6 @@ def take_over(c: Connection, operation_id: str, holder: Holder, *, expected: Hol
     return c.execute(statement).rowcount == 1
 
 
-def release(c: Connection, operation_id: str) -> None:
-    """Nobody works on it now; the next run may take it over."""
-    _set(c, operation_id, **_holder_values(None))
-
-
 def _first(c: Connection, *conditions: ColumnElement[bool] | TextClause) -> OperationRow | None:
     found = fetch(c, select(operations).where(*conditions).limit(1), _operation_row)
     return found[0] if found else None

@@ -53,7 +53,6 @@ jobs = Table(
     # Read backwards for the newest first.
     Index("jobs_by_age", "owner", "created", "id"),
     Index("jobs_by_project_and_age", "owner", "project", "created", "id"),
-    Index("jobs_by_operation", "owner", "operation"),
     # Beside the few that go on there may stand thousands that ended.
     Index("jobs_by_state", "owner", "state"),
 )

@@ -64,7 +64,6 @@ def test_jobs_of_another_owner_are_not_seen(store, new_job):
         assert jobs.get(c, "you", "digits-1") is None
         assert jobs.newest(c, "you", limit=None) == []
         assert jobs.matching(c, "you", "digits") == []
-        jobs.remove(c, "you", "digits-1")
         assert jobs.get(c, "me", "digits-1") == new_job()
 
 
@@ -99,13 +98,6 @@ def test_active_lists_only_jobs_that_have_not_ended(store, new_job):
     assert active == {state for state in JobState if not state.final}
 
 
-def test_a_job_is_found_by_its_operation(store, new_job):
-    with store.begin() as c:
-        jobs.add(c, "me", new_job())
-        assert jobs.made_by(c, "me", "o-digits-1") == new_job()
-        assert jobs.made_by(c, "me", "o-other") is None
-
-
 def test_save_replaces_what_was_known(store, new_job):
     running = new_job(state=JobState.RUNNING, detail="epoch 3")
     with store.begin() as c:
@@ -132,10 +124,3 @@ def test_a_second_job_of_the_same_id_is_refused(store, new_job):
         jobs.add(c, "me", new_job())
     with pytest.raises(StateError), store.begin() as c:
         jobs.add(c, "me", new_job())
-
-
-def test_a_removed_job_is_gone(store, new_job):
-    with store.begin() as c:
-        jobs.add(c, "me", new_job())
-        jobs.remove(c, "me", "digits-1")
-        assert jobs.get(c, "me", "digits-1") is None

@@ -98,14 +98,6 @@ def test_taking_over_needs_the_expected_holder(store, new_operation):
         assert operations.get(c, "me", "1" * 32).holder == RIVAL
 
 
-def test_a_released_operation_is_taken_over_once(store, new_operation):
-    with store.begin() as c:
-        operations.begin(c, new_operation(), ME)
-        operations.release(c, "1" * 32)
-        assert operations.take_over(c, "1" * 32, ME, expected=None)
-        assert not operations.take_over(c, "1" * 32, RIVAL, expected=None)
-
-
 def test_an_ended_operation_is_not_taken_over(store, new_operation):
     with store.begin() as c:
         operations.begin(c, new_operation(), ME)

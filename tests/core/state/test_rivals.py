@@ -45,7 +45,7 @@ for n in range(names):
         if standing is None:
             won["begin"].append(n)
     with store.begin() as c:
-        if operations.take_over(c, f"t{n}", holder, expected=None):
+        if operations.take_over(c, f"t{n}", holder, expected=operations.Holder("gone", 1, 0.0)):
             won["take"].append(n)
 store.close()
 print(json.dumps(won))
@@ -98,7 +98,6 @@ def test_of_eight_processes_exactly_one_wins_each_name(
             operations.begin(
                 c, new_operation(f"t{n}", name=f"t{n}"), operations.Holder("gone", 1, 0.0)
             )
-            operations.release(c, f"t{n}")
     folder = str(tmp_path / "freelane")
     won = race(RIVAL, [[database_url, folder, me, NAMES] for me in range(PROCESSES)])
     for contest in ("claim", "begin", "take"):

@@ -38,7 +38,6 @@ def upgrade() -> None:
     )
     op.create_index("jobs_by_age", "jobs", ["owner", "created", "id"])
     op.create_index("jobs_by_project_and_age", "jobs", ["owner", "project", "created", "id"])
-    op.create_index("jobs_by_operation", "jobs", ["owner", "operation"])
     op.create_index("jobs_by_state", "jobs", ["owner", "state"])
     op.create_table(
         "endpoints",
