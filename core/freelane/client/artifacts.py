@@ -110,8 +110,6 @@ class Artifacts:
     def pull(self, reference: str, folder: Path | str) -> Path:
         """Copy a model (by artifact, or by the job that wrote it) into `folder`, verified.
 
-        A run that wrote no model brings home the files it kept, where the provider is this machine.
-
         Raises:
             ResourceConflict: The folder has files in it; nothing is overwritten.
             ResourceNotFound: There is nothing to bring.

@@ -37,8 +37,8 @@ def start(
     claim: Callable[[Connection, Operation], None],
     settle: Callable[[OperationRow], None],
     resumable: Callable[[Connection, Operation], bool] = lambda _connection, _operation: True,
-) -> tuple[Operation, bool]:
-    """Commit the intent; the second value tells whether an unfinished one of the same spec goes on.
+) -> Operation:
+    """Commit the intent; an unfinished one of the same spec goes on.
 
     `claim` writes what a new operation holds, in the same transaction, and may refuse. `settle`
     finds out what became of an interrupted operation of another spec, one that has expired, or one
@@ -55,7 +55,7 @@ def start(
                 row = operations.begin(connection, operation, workspace.holder())
                 if row is None:
                     claim(connection, operation)
-                    return operation, False
+                    return operation
             check_free(workspace, row)
             if (
                 row.operation.spec_hash == intent.spec_hash
@@ -63,7 +63,7 @@ def start(
                 and resumable(connection, row.operation)
             ):
                 take_over(workspace, connection, row)
-                return row.operation, True
+                return row.operation
         settle(row)
 
 

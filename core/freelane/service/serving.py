@@ -94,7 +94,7 @@ class ServingService:
             made = endpoints.made_by(connection, workspace.owner, operation.id)
             return made is not None and not made.state.final
 
-        operation, _resumed = intent.start(
+        operation = intent.start(
             workspace,
             Intent(
                 verb=Verb.DEPLOY,

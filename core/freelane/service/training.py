@@ -66,7 +66,7 @@ class TrainingService:
         def claim(connection: Connection, operation: Operation) -> None:
             jobs.add(connection, workspace.owner, self._new_job(wired, operation))
 
-        operation, _resumed = intent.start(
+        operation = intent.start(
             workspace,
             Intent(verb=Verb.TRAIN, provider=provider, name=spec.name, spec_hash=spec_hash),
             claim=claim,
