@@ -117,7 +117,8 @@ class CapabilityUnsupported(FreelaneError):
 class QuotaExceeded(FreelaneError):
     """One line would pass its limit; nothing was held, nothing was sent.
 
-    `limit`, `used` and `requested` are integers in the meter's own unit; `resets_at` is ISO 8601.
+    `limit`, `used` and `requested` are integers in the meter's own unit; `resets_at` is ISO 8601;
+    `refusal` is what `freelane quota explain` takes.
     """
 
     exit_code = 4
@@ -132,9 +133,11 @@ class QuotaExceeded(FreelaneError):
         requested: int,
         resets_at: str | None = None,
         alternatives: Sequence[str] = (),
+        refusal: str | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
+        self.refusal = refusal
         self.quota_id = quota_id
         self.limit = limit
         self.used = used

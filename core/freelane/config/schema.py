@@ -4,7 +4,6 @@ Provider tables stay raw: a plugin's own class reads them on first use.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -33,6 +32,7 @@ from freelane.config.reading import (
 )
 from freelane.model.endpoint import EndpointMode, RateLimits, Replicas
 from freelane.model.resources import ANY_RESOURCES, NO_ACCELERATOR, Resources
+from freelane.model.spending import Credits, Exhausted, Policy
 
 
 class Table(BaseModel):
@@ -126,30 +126,6 @@ class DeployConfig(Code):
     replicas: Annotated[Replicas, ReadAs(ReplicasTable, ReplicasTable.build)] = Replicas()
     ttl: Duration | None = None
     rate: Annotated[RateLimits, ReadAs(RateTable, RateTable.build)] = RateLimits()
-
-
-class Policy(StrEnum):
-    """What may be spent, strictest first."""
-
-    FREE = "free"
-    BUDGET = "budget"
-    COUNT = "count"
-
-
-class Credits(StrEnum):
-    """Whether credits of the account may be spent, strictest first."""
-
-    NEVER = "never"
-    ASK = "ask"
-    USE = "use"
-
-
-class Exhausted(StrEnum):
-    """What happens where no free allowance is left, strictest first."""
-
-    REFUSE = "refuse"
-    WAIT = "wait"
-    ASK = "ask"
 
 
 class GuardConfig(Table):

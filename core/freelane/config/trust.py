@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from freelane.config.layers import Merged, Source, leaves, variable_of
 from freelane.config.origins import KeyPath, dotted, show_file
-from freelane.config.schema import Credits, Exhausted, Policy
 from freelane.errors import ConfigError
 from freelane.model.budget import Budget
+from freelane.model.spending import Credits, Exhausted, Policy
 
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])(?=([A-Za-z][A-Za-z0-9+.-]*:[\\/]{2}\S*))|^[\\/]{2}")
 _ODD = re.compile(r"[\s\\\x00-\x1f\x7f]")

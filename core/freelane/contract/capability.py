@@ -21,6 +21,10 @@ class Capability(StrEnum):
     """An endpoint ends at its expiry with nobody watching."""
     PREDICT = "predict"
     INVENTORY = "inventory"
+    QUOTA = "quota"
+    """Say what an operation will use before it is done."""
+    KILL_SWITCH = "kill switch"
+    """End at the provider, at a set time, what nobody is there to end."""
 
 
 class Level(StrEnum):

@@ -6,6 +6,7 @@ time-outs. Errors are those of `freelane.errors`, never a vendor's.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ from freelane.contract.capability import Capability, Level, Support
 from freelane.model.artifact import ArtifactHandle, Manifest
 from freelane.model.call import HttpCall, HttpReply
 from freelane.model.endpoint import EndpointHandle, EndpointSpec, EndpointStatus
+from freelane.model.estimate import Account, Estimate, Reading
 from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
 from freelane.model.operation import Absent, Found, Operation, Resource, Unknown
 from freelane.model.prediction import Prediction, PredictionRequest
@@ -43,6 +45,12 @@ class ProviderInfo:
     """`connect(config, context: ProviderContext) -> Provider`; opens no connection yet."""
     checks: str | None = None
     """`checks(config, context) -> Checks`, for `doctor`."""
+    catalogue: str | None = None
+    """A package whose `*.toml` files are rows of quotas; read without importing the provider."""
+    prices: str | None = None
+    """A package whose `*.toml` files are prices."""
+    enforces_rate: bool = False
+    """Its endpoints hold `[deploy] rate` themselves, so that a caller does not charge it again."""
     extra: str | None = None
     """What to install as `freelane[extra]` when the factory's imports are missing."""
 
@@ -180,6 +188,48 @@ class Predictor(Protocol):
         ...
 
 
+class QuotaReporter(Protocol):
+    """Says what operations will use, and what the provider itself says was used.
+
+    Estimates are pure: they ask nobody and spend nothing.
+    """
+
+    def estimate_job(self, spec: JobSpec) -> Estimate:
+        """What training it uses; its `Timed` lines run for `max_runtime` at most."""
+        ...
+
+    def estimate_endpoint(self, spec: EndpointSpec) -> Estimate:
+        """What serving it uses; `Timed` lines are what bills while nobody asks it anything."""
+        ...
+
+    def estimate_prediction(self, handle: EndpointHandle, request: PredictionRequest) -> Estimate:
+        """What one attempt of the request uses, at most."""
+        ...
+
+    def account(self, *, deadline: Deadline) -> Account:
+        """What can be read of the account; what cannot stays None."""
+        ...
+
+    def usage(self, *, deadline: Deadline) -> Iterator[Reading]:
+        """What the provider says was used; never asks what costs money to ask."""
+        ...
+
+
+class KillSwitch(Protocol):
+    """Ends at the provider what nobody is there to end."""
+
+    def arm(self, operation: Operation, at: datetime, *, deadline: Deadline) -> None:
+        """Have whatever carries the operation's name and tags ended at `at`, come what may.
+
+        Called before the resource exists; called again it moves the moment.
+        """
+        ...
+
+    def disarm(self, operation: Operation, *, deadline: Deadline) -> None:
+        """Take it away again; one that is gone already is no error."""
+        ...
+
+
 class Inventory(Protocol):
     """All that exists at the provider and bills or could, ours or not."""
 
@@ -230,3 +280,6 @@ class Provider:
     deployer: Deployer | None = None
     predictor: Predictor | None = None
     inventory: Inventory | None = None
+    quota: QuotaReporter | None = None
+    """None: what it does is not counted where it is `owned`, and refused where it is not."""
+    kill_switch: KillSwitch | None = None

@@ -40,6 +40,10 @@ class RateLimits:
     per_month: int | None = None
 
 
+NO_RATE = RateLimits()
+"""Nothing is limited."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSpec:
     """What `[deploy]` asks, resolved: nothing in it still depends on files or variables."""
@@ -55,7 +59,7 @@ class EndpointSpec:
     mode: EndpointMode = EndpointMode.AUTO
     replicas: Replicas = Replicas()
     ttl: timedelta | None = None
-    rate: RateLimits = RateLimits()
+    rate: RateLimits = NO_RATE
     framework: Framework | None = None
     resources: Resources = ANY_RESOURCES
     env: Mapping[str, str] = field(default_factory=dict)

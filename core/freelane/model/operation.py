@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from freelane.model.estimate import Timed
 from freelane.model.name import resource_name
 
 TAG_OWNER = "freelane-owner"
@@ -84,6 +85,9 @@ class ResourceKind(StrEnum):
     JOB = "job"
     ENDPOINT = "endpoint"
     ARTIFACT = "artifact"
+    KILL_SWITCH = "kill switch"
+    OTHER = "other"
+    """Whatever else bills or could: a notebook, a disk, another's endpoint of no kind of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,10 @@ class Resource:
     tags: dict[str, str]
     created: datetime | None = None
     billing: bool = False
+    costs: tuple[Timed, ...] = ()
+    """What it uses by the hour; empty and `billing`: nobody knows."""
+    last_used: datetime | None = None
+    """When it last did anything for anybody; None where that is not known."""
 
     @property
     def owner(self) -> str | None:

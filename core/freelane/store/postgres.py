@@ -6,6 +6,7 @@ from sqlalchemy.exc import ArgumentError
 
 from freelane.errors import ConfigError, StateError
 from freelane.store.faults import postgres_fault
+from freelane.store.ledger_tables import LEDGER_CONDITIONS
 from freelane.store.tables import CONDITIONS
 
 _SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
@@ -60,7 +61,7 @@ class PostgresDatabase:
                 hint="pip install 'freelane[postgres]'",
             ) from error
         event.listen(engine, "connect", self._on_connect)
-        for index, condition in CONDITIONS:
+        for index, condition in (*CONDITIONS, *LEDGER_CONDITIONS):
             index.dialect_options["postgresql"]["where"] = condition
         return engine
 

@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, insert, inspect, select
 
 from freelane.errors import StateError
+from freelane.store import ledger_tables  # noqa: F401 - makes its tables known to `metadata`
 from freelane.store.tables import REVISION, metadata, version
 
 

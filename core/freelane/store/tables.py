@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from freelane.store.columns import Metrics, Moment, Prose
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that leads to these tables."""
 
 metadata = MetaData(naming_convention={"pk": "%(table_name)s_pk"})
