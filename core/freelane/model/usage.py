@@ -1,5 +1,6 @@
 """What people are shown of quotas, costs and plans: rows, already worked out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
@@ -38,6 +39,8 @@ class QuotaRow:
     """Whether its number is older than 90 days, or has no source."""
     unavailable: str | None = None
     """Why this account does not have it, or which key would tell; None where it has."""
+    needs: str | None = None
+    """The key that would tell: `providers.sagemaker.account_plan`."""
     exhausted_at: datetime | None = None
     """When it ends at the rate of this window so far; None where it lasts until the reset."""
 
@@ -105,3 +108,89 @@ class CostRow:
     expires_at: datetime | None = None
     """When it ends by itself; None: it never does."""
     last_used: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueRow:
+    """One line of `freelane quota catalog`: a quota as its catalogue has it."""
+
+    id: str
+    provider: str
+    """The configured name, or the plugin's where nothing is configured."""
+    title: str
+    kind: Kind
+    meter: str
+    unit: Unit
+    limit: int
+    safety_margin: int
+    """So many units of the limit are never used."""
+    window: str
+    scope: str
+    overage: str
+    source: str
+    as_of: date | None
+    confidence: Confidence
+    note: str = ""
+    warning: str | None = None
+    """What is wrong with its number: no source, or older than 90 days."""
+    unavailable: str | None = None
+    """Why this account does not have it, or which key would tell; None where it has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceRow:
+    """One line of `freelane prices`."""
+
+    provider: str
+    meter: str
+    attributes: Mapping[str, str]
+    unit: Unit
+    nano_usd: int
+    per: int
+    """So many of the unit cost `nano_usd`."""
+    source: str
+    as_of: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainedLine:
+    """One step that a line of the ledger took, or the line that had no room."""
+
+    at: datetime
+    quota: str
+    """`str(QuotaKey)`."""
+    window_start: datetime | None
+    """None where it slides or never starts anew."""
+    unit: Unit | None
+    """None where no catalogue knows the line."""
+    used: int
+    held: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why one thing was refused or charged: `freelane quota explain`."""
+
+    kind: str
+    """`reservation` or `refusal`."""
+    id: str
+    what: str
+    state: str | None
+    operation: str | None
+    at: datetime
+    reason: str | None
+    """Why it was refused; None of a reservation."""
+    lines: tuple[ExplainedLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairRow:
+    """A counter that was not the sum of its postings."""
+
+    quota: str
+    window_start: datetime | None
+    used_was: int
+    used_is: int
+    held_was: int
+    held_is: int
