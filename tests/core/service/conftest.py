@@ -1,23 +1,23 @@
-"""A scripted provider that keeps what it makes, and a store that can die at any commit."""
+"""Services over a scripted provider, and a store that can die at any commit."""
 
+import importlib.util
 import itertools
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from freelane.clock import TestClock
-from freelane.contract.capability import FULL, Capability
-from freelane.contract.provider import CONTRACT_VERSION, Provider, ProviderInfo
-from freelane.errors import CapabilityUnsupported, ResourceConflict, ResourceNotFound
-from freelane.model.artifact import Artifact, ArtifactHandle, FileDigest, Manifest, artifact_id
-from freelane.model.endpoint import EndpointHandle, EndpointSpec, EndpointStatus
-from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
-from freelane.model.lifecycle import EndpointState, JobState
-from freelane.model.operation import Absent, Found, Operation, Resource, ResourceKind, Unknown
+from freelane.errors import CapabilityUnsupported
+from freelane.model.artifact import Artifact, ArtifactHandle, artifact_id
+from freelane.model.endpoint import EndpointSpec
+from freelane.model.job import JobSpec
+from freelane.model.spending import Spending
 from freelane.service.artifacts import ArtifactService
 from freelane.service.endpoint_records import EndpointRecords
 from freelane.service.job_records import JobRecords
@@ -28,176 +28,22 @@ from freelane.service.workspace import Workspace
 from freelane.state import artifacts
 from freelane.state.operations import Holder
 
-PORTS = (
-    Capability.TRAIN,
-    Capability.STOP,
-    Capability.DEPLOY,
-    Capability.ARTIFACTS,
-    Capability.INVENTORY,
-)
+
+def _beside(name: str) -> ModuleType:
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+scripted = _beside("scripted_cloud")
+Cloud, wire, terms_of = scripted.Cloud, scripted.wire, scripted.terms_of
 DIGEST = "d" * 64
-READY = EndpointStatus(state=EndpointState.READY)
-SUCCEEDED = JobStatus(state=JobState.SUCCEEDED)
 
 
 class Crash(BaseException):
     """The process dies here: no handler of ours sees it."""
-
-
-@dataclass
-class Thing:
-    operation: str
-    tags: dict[str, str]
-    state: str
-
-
-@dataclass
-class Cloud:
-    """What exists at the provider, across every crash of ours."""
-
-    name: str = "cloud"
-    jobs: dict[str, Thing] = field(default_factory=dict)
-    endpoints: dict[str, Thing] = field(default_factory=dict)
-    decoys: list[Resource] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
-    before: Callable[[str], None] = lambda call: None
-    after: Callable[[str], None] = lambda call: None
-    tells: bool = True
-    endpoint_becomes: EndpointStatus = READY
-    job_becomes: JobStatus = SUCCEEDED
-
-    @contextmanager
-    def call(self, name: str) -> Iterator[None]:
-        self.before(name)
-        self.calls.append(name)
-        yield
-        self.after(name)
-
-    def _make(self, things: dict[str, Thing], operation: Operation, state: str) -> None:
-        there = things.get(operation.resource)
-        if there is not None and there.operation != operation.id:
-            raise ResourceConflict("taken", provider=self.name)
-        if there is None:
-            things[operation.resource] = Thing(operation.id, operation.tags(), state)
-
-    # Trainer
-    def submit(self, spec: JobSpec, operation: Operation, *, deadline: object) -> JobHandle:
-        with self.call("submit"):
-            self._make(self.jobs, operation, "RUNNING")
-        return JobHandle(operation.resource, f"ref/{operation.resource}")
-
-    def job_status(self, handle: JobHandle) -> JobStatus:
-        if handle.name not in self.jobs:
-            raise ResourceNotFound("gone", provider=self.name)
-        thing = self.jobs[handle.name]
-        if thing.state != "RUNNING":
-            return JobStatus(state=JobState(thing.state))
-        thing.state = str(self.job_becomes.state)
-        return self.job_becomes
-
-    def logs(self, handle: JobHandle, *, after: str | None, deadline: object) -> LogPage:
-        return (
-            LogPage(("one", "two"), "end", end=True) if after is None else LogPage((), "", end=True)
-        )
-
-    def stop(self, handle: JobHandle, *, deadline: object) -> None:
-        with self.call("stop"):
-            self.jobs[handle.name].state = "STOPPED"
-
-    # Deployer
-    def deploy(
-        self, spec: EndpointSpec, operation: Operation, *, deadline: object
-    ) -> EndpointHandle:
-        with self.call("deploy"):
-            self._make(self.endpoints, operation, "READY")
-        return EndpointHandle(operation.resource, f"ref/{operation.resource}")
-
-    def endpoint_status(self, handle: EndpointHandle) -> EndpointStatus:
-        if handle.name not in self.endpoints:
-            return EndpointStatus(state=EndpointState.DELETED)
-        return self.endpoint_becomes
-
-    def delete(self, handle: EndpointHandle, *, deadline: object) -> None:
-        with self.call("delete"):
-            self.endpoints.pop(handle.name, None)
-
-    # Inventory
-    def resources(self, *, deadline: object) -> Iterator[Resource]:
-        for kind, things in (
-            (ResourceKind.JOB, self.jobs),
-            (ResourceKind.ENDPOINT, self.endpoints),
-        ):
-            for name, thing in things.items():
-                yield Resource(
-                    kind=kind, name=name, ref=f"ref/{name}", state=thing.state, tags=thing.tags
-                )
-        yield from self.decoys
-
-    def remove(self, resource: Resource, *, deadline: object) -> None:
-        with self.call("remove"):
-            things = self.jobs if resource.kind is ResourceKind.JOB else self.endpoints
-            del things[resource.name]
-
-    # Artifacts
-    def put(self, folder: Path, manifest: Manifest, *, deadline: object) -> ArtifactHandle:
-        with self.call("put"):
-            return ArtifactHandle(manifest.digest, f"{self.name}://{manifest.digest}")
-
-    def fetch(self, handle: ArtifactHandle, folder: Path, *, deadline: object) -> Manifest:
-        (folder / "model.txt").write_text("weights")
-        return self.manifest(handle, deadline=deadline)
-
-    def manifest(self, handle: ArtifactHandle, *, deadline: object) -> Manifest:
-        return Manifest(files=(FileDigest("model.txt", 7, "0" * 64),), python="3.11", created=START)
-
-
-START = TestClock().now()
-
-
-@dataclass
-class View:
-    """One port of the cloud: `status` and `find` mean different things to each."""
-
-    cloud: Cloud
-    kind: ResourceKind
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.cloud, name)
-
-    def status(self, handle, *, deadline):
-        if self.kind is ResourceKind.JOB:
-            return self.cloud.job_status(handle)
-        return self.cloud.endpoint_status(handle)
-
-    def find(self, operation: Operation, *, deadline):
-        if not self.cloud.tells:
-            return Unknown("the list call is throttled")
-        job = self.kind is ResourceKind.JOB
-        things = self.cloud.jobs if job else self.cloud.endpoints
-        if operation.resource not in things:
-            return Absent()
-        handle = JobHandle if job else EndpointHandle
-        return Found(handle(operation.resource, f"ref/{operation.resource}"))
-
-
-def wire(cloud: Cloud, *, deploys: bool = True) -> Provider:
-    info = ProviderInfo(
-        name=cloud.name,
-        summary="scripted",
-        owned=False,
-        contract=CONTRACT_VERSION,
-        capabilities=dict.fromkeys(PORTS, FULL),
-        config="nowhere:Config",
-        factory="nowhere:connect",
-    )
-    return Provider(
-        name=cloud.name,
-        info=info,
-        artifacts=cloud,
-        trainer=View(cloud, ResourceKind.JOB),
-        deployer=View(cloud, ResourceKind.ENDPOINT) if deploys else None,
-        inventory=cloud,
-    )
 
 
 class CrashingStore:
@@ -233,17 +79,23 @@ class House:
 
 @pytest.fixture
 def clock() -> TestClock:
-    return TestClock()
+    return TestClock(scripted.START)
 
 
 @pytest.fixture
-def cloud() -> Cloud:
-    return Cloud()
+def cloud(clock: TestClock) -> Cloud:
+    return Cloud(clock=clock)
 
 
 @pytest.fixture
-def second_cloud() -> Cloud:
-    return Cloud(name="second")
+def second_cloud(clock: TestClock) -> Cloud:
+    return Cloud(name="second", clock=clock)
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    """The module of the clouds, for its words: `script.allowance`, `script.foreign`."""
+    return scripted
 
 
 @pytest.fixture
@@ -252,11 +104,22 @@ def new_process(store, cloud, second_cloud, clock):
     pids = itertools.count(1)
 
     def start(
-        *, alive: tuple[int, ...] = (), project: str = "digits", deploys: bool = True
+        *,
+        alive: tuple[int, ...] = (),
+        project: str = "digits",
+        spending: Spending = Spending(),  # noqa: B008 - frozen
+        confirm: Callable[[str], bool] | None = None,
+        **ports: bool,
     ) -> House:
         pid = next(pids)
-        wired = {c.name: wire(c, deploys=deploys) for c in (cloud, second_cloud)}
+        wired = {c.name: wire(c, **ports) for c in (cloud, second_cloud)}
         crashing = CrashingStore(store)
+        clouds = {c.name: c for c in (cloud, second_cloud)}
+        spends = {
+            "terms": lambda name: terms_of(clouds[name]),
+            "spending": spending,
+            "confirm": confirm,
+        }
         workspace = Workspace(
             owner="me",
             project=project,
@@ -271,6 +134,7 @@ def new_process(store, cloud, second_cloud, clock):
             ),
             holder=lambda: Holder("here", pid, float(pid)),
             is_alive=lambda holder: holder.pid in alive,
+            **{name: value for name, value in spends.items() if hasattr(Workspace, name)},
         )
         kept = ArtifactService(workspace)
         jobs, endpoints = JobRecords(workspace, kept), EndpointRecords(workspace)
@@ -293,7 +157,12 @@ def new_process(store, cloud, second_cloud, clock):
 @pytest.fixture
 def job_spec(tmp_path: Path) -> JobSpec:
     return JobSpec(
-        project="digits", name="digits", source=tmp_path, files=("train.py",), script="train.py"
+        project="digits",
+        name="digits",
+        source=tmp_path,
+        files=("train.py",),
+        script="train.py",
+        max_runtime=timedelta(hours=1),
     )
 
 
@@ -308,7 +177,7 @@ def model(store) -> Artifact:
         size_bytes=7,
         frameworks={},
         job=None,
-        created=START,
+        created=scripted.START,
     )
     with store.begin() as connection:
         artifacts.add(connection, "me", kept)
