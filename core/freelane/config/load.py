@@ -10,15 +10,20 @@ from typing import TypeVar
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from freelane.config import trust
+from freelane.config.account import KEYS, AccountTable, account_tables
 from freelane.config.document import Document, read
 from freelane.config.layers import Merged, Source, leaves, merge, of_environment, of_flags
 from freelane.config.origins import DEFAULT, KeyPath, Layer, Origin, dotted, show_file
 from freelane.config.problems import explain, near_miss
 from freelane.config.redact import redacted
 from freelane.config.schema import ProjectConfig
+from freelane.config.spending import spending
 from freelane.errors import ConfigError
+from freelane.model.endpoint import RateLimits
+from freelane.model.estimate import Account
 from freelane.model.operation import Verb
 from freelane.model.resources import format_size
+from freelane.model.spending import Spending
 
 __all__ = ["Config", "Layer", "Origin", "ProviderTable", "default_user_file", "load"]
 
@@ -34,7 +39,7 @@ class ProviderTable:
     plugin: str
     """The `plugin` key, or the table's own name."""
     values: Mapping[str, object] = field(repr=False)  # may hold anything
-    """Without `plugin`."""
+    """Without `plugin` and the keys that core reads itself."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,34 @@ class Config:
         if not isinstance(plugin, str):
             origin = self._merged.origin(("providers", name, "plugin"))
             raise ConfigError(f"{origin}: providers.{name}.plugin should be a text")
-        return ProviderTable(name, plugin, values)
+        own = {key: value for key, value in values.items() if key not in KEYS}
+        return ProviderTable(name, plugin, own)
+
+    def account(self, name: str) -> Account:
+        """What `[providers.X]` says of the account; nothing is known where it says nothing."""
+        return self._accounts.get(name, AccountTable()).build()
+
+    def rate(self, name: str) -> RateLimits:
+        """`[providers.X] rate`: what the provider may be asked, all endpoints together."""
+        return self._accounts.get(name, AccountTable()).rate
+
+    def spending(self) -> Spending:
+        """`[guard]`: the budget of the project and the user's own are two ceilings."""
+        return spending(self.project.guard, self._merged)
+
+    @property
+    def quota_folder(self) -> Path:
+        """Where the user's own rows of quotas lie; it may not exist."""
+        return self.user_file.parent / "free_tier"
+
+    @property
+    def price_folder(self) -> Path:
+        """Where the user's own prices lie; it may not exist."""
+        return self.user_file.parent / "prices"
+
+    @cached_property
+    def _accounts(self) -> dict[str, AccountTable]:
+        return account_tables(self._merged.values, self._merged.origin)
 
     def validate_table(self, table: ProviderTable, model: type[M]) -> M:
         """`table` read by its plugin's class.
@@ -118,7 +150,9 @@ class Config:
             return model.model_validate(table.values)
         except ValidationError as error:
             # Not chained: pydantic's own text may repeat a secret.
-            raise explain(error, model=model, origin=self._merged.origin, at=at) from None
+            raise explain(
+                error, model=model, origin=self._merged.origin, at=at, beside=("plugin", *KEYS)
+            ) from None
         except ConfigError as error:  # a parser of the model's, used bare
             origin = self._merged.origin(at)
             raise ConfigError(f"{origin}: [{dotted(at)}]: {error.message}") from error
@@ -203,6 +237,8 @@ def load(
     checked = _validated(merged)
     _check_alone(user, theirs)
     trust.check_ceiling(theirs, user)
+    trust.check_accounts(theirs, user)
+    account_tables(merged.values, merged.origin)
     if project is not None and not checked.name:
         raise ConfigError(f'{show_file(project.file)}: no name; add a line: name = "my-project"')
     return Config(

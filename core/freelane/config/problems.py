@@ -41,8 +41,11 @@ def explain(
     model: type[BaseModel],
     origin: Callable[[KeyPath], Origin],
     at: tuple[str, ...] = (),
+    beside: Sequence[str] = (),
 ) -> ConfigError:
     """The first problem of `error` as ours; `at` is where `model` stands in the configuration.
+
+    `beside` are keys that the table at `at` may hold and `model` does not read.
 
     An unknown key comes before whatever else is wrong: it is often the cause of the rest. Values
     are not repeated unless the key's own parser does: a plugin's table may hold anything.
@@ -54,7 +57,10 @@ def explain(
     where = origin(at + inner)
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] in {"extra_forbidden", "missing"}:
-        said = _about_key(first["type"], inner, model=model, where=where, at=at)
+        known = keys_at(model, inner[:-1])
+        if known is not None and len(inner) == 1:
+            known += beside
+        said = _about_key(first["type"], inner, known=known, where=where, at=at)
     else:
         said = _about_value(first, at + inner, where)
     return ConfigError(_beside(where, said) + more)
@@ -79,14 +85,13 @@ def _beside(where: Origin, said: str) -> str:
 
 
 def _about_key(
-    kind: str, inner: KeyPath, *, model: type[BaseModel], where: Origin, at: tuple[str, ...]
+    kind: str, inner: KeyPath, *, known: list[str] | None, where: Origin, at: tuple[str, ...]
 ) -> str:
     key = str(inner[-1])
     table = table_name(at + inner[:-1], where)
     if kind == "missing":
         return f"{table} needs the key {key!r}"
     said = f"{table} has no key {key!r}"
-    known = keys_at(model, inner[:-1])
     if known is None:
         return said
     near = near_miss(key, known)

@@ -7,9 +7,9 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from pathlib import PurePosixPath
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -23,8 +23,10 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from freelane.errors import ConfigError
+from freelane.model.amount import parse_usd
 from freelane.model.budget import Budget
 from freelane.model.choice import Framework
+from freelane.model.estimate import Never
 from freelane.model.job import Hyperparameter
 from freelane.model.name import check_name
 from freelane.model.resources import Accelerator, parse_duration, parse_size
@@ -33,6 +35,8 @@ Raw = TypeVar("Raw")
 T = TypeVar("T")
 _CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_NEVER: Never = "never"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _INPUT_SCHEMES = frozenset({"s3", "gs"})
 
@@ -90,6 +94,33 @@ def _budget(value: object) -> Budget:
     if not isinstance(value, str):
         raise ConfigError(f'{value!r} is not a budget: write a text such as "10 USD/month"')
     return Budget.parse(value)
+
+
+def _usd(value: object) -> int:
+    if not isinstance(value, str):
+        raise ConfigError(f'{value!r} is not a sum: write a text such as "80 USD"')
+    return parse_usd(value)
+
+
+def _day(value: object) -> date:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if isinstance(value, str) and _DAY.fullmatch(value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass  # a month or day that no calendar has
+    shown = value.isoformat() if isinstance(value, datetime) else value
+    raise ConfigError(f"{shown!r} is not a day: write it like 2025-07-15")
+
+
+def _day_or_never(value: object) -> date | Never:
+    if value == _NEVER:
+        return _NEVER
+    try:
+        return _day(value)
+    except ConfigError as error:
+        raise ConfigError(f'{error.message}, or "never"') from error
 
 
 def _hyperparameter(value: object) -> Hyperparameter:
@@ -191,6 +222,9 @@ Cpus = Annotated[
 ]
 Cards = Annotated[InstanceOf[Accelerator], BeforeValidator(_saying(_accelerator))]
 BudgetSum = Annotated[InstanceOf[Budget], BeforeValidator(_saying(_budget))]
+Usd = Annotated[int, BeforeValidator(_saying(_usd))]
+Day = Annotated[date, BeforeValidator(_saying(_day))]
+DayOrNever = Annotated[date | Literal["never"], BeforeValidator(_saying(_day_or_never))]
 ProjectName = Annotated[str, AfterValidator(_saying(_project_name))]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_saying(_database_url))]
 Script = Annotated[str, AfterValidator(_saying(_script))]

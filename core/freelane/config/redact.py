@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import date, time
 
 HIDDEN = "***"
 _SECRET_KEY = re.compile(
@@ -25,6 +26,8 @@ def redacted(key: str, value: object) -> object:
         return [redacted(key, inner) for inner in value]
     if _SECRET_KEY.search(key):
         return HIDDEN
+    if isinstance(value, (date, time)):
+        return value.isoformat()
     if isinstance(value, str):
         return without_credentials(value)
     return value

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from freelane.config.account import FACTS, RATE, account_tables
 from freelane.config.layers import Merged, Source, leaves, variable_of
 from freelane.config.origins import KeyPath, dotted, show_file
+from freelane.config.redact import redacted
 from freelane.errors import ConfigError
 from freelane.model.budget import Budget
 from freelane.model.spending import Credits, Exhausted, Policy
@@ -81,6 +83,41 @@ def check_ceiling(project: Source, user: Source) -> None:
         cap, wanted = Budget.parse(caps["budget"]), Budget.parse(asked["budget"])
         if not wanted.within(cap):
             raise _raised(project, user, "budget")
+
+
+def check_accounts(project: Source, user: Source) -> None:
+    """Hold what a project says of an account against the user's file: whose word it is.
+
+    Raises:
+        ConfigError: The two say different things, or the project lets a provider be asked more.
+    """
+    known = account_tables(user.values, user.origin)
+    for name, asked in account_tables(project.values, project.origin).items():
+        if name not in known:
+            continue
+        both = asked.model_fields_set & known[name].model_fields_set
+        for fact in FACTS:
+            if fact in both and getattr(asked, fact) != getattr(known[name], fact):
+                why = "a project cannot say otherwise"
+                raise _contradicted(project, user, ("providers", name, fact), why)
+        for window in ("per_minute", "per_hour", "per_day", "per_month") if RATE in both else ():
+            most, wanted = getattr(known[name].rate, window), getattr(asked.rate, window)
+            if most is not None and wanted is not None and wanted > most:
+                why = "a project cannot raise it"
+                raise _contradicted(project, user, ("providers", name, RATE, window), why)
+
+
+def _contradicted(project: Source, user: Source, path: KeyPath, why: str) -> ConfigError:
+    said, known = (_written(source, path) for source in (project, user))
+    return ConfigError(
+        f"{project.origin(path)}: {dotted(path)} = {said}, but {user.origin(path)} says {known}, "
+        f"and {why}; change one of the two"
+    )
+
+
+def _written(source: Source, path: KeyPath) -> str:
+    value = redacted(str(path[-1]), dict(leaves(source.values))[path])
+    return repr(value)
 
 
 def _raised(project: Source, user: Source, key: str) -> ConfigError:
