@@ -90,6 +90,8 @@ class EndpointStatus:
     """Where it answers the native route; None where only the provider's own API reaches it."""
     created: datetime | None = None
     expires_at: datetime | None = None
+    ended: datetime | None = None
+    """When it was gone, where the provider says so."""
     billing: bool = False
     """Whether it costs money now; always False on the user's own hardware."""
 

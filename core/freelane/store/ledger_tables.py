@@ -5,7 +5,7 @@ The ledger speaks the driver's SQL, so moments are plain whole microseconds sinc
 
 from sqlalchemy import BigInteger, Column, Index, PrimaryKeyConstraint, Table, Text, text
 
-from freelane.store.columns import Prose, Serial
+from freelane.store.columns import Moment, Prose, Serial
 from freelane.store.tables import metadata
 
 quota_counters = Table(
@@ -112,10 +112,9 @@ quota_accruals = Table(
     Column("operation", Text, nullable=False),
     Column("provider", Text, nullable=False),
     Column("reservation", Text, nullable=False),
-    Column("demands", Text, nullable=False),
-    Column("started", BigInteger, nullable=False),
-    Column("until", BigInteger, nullable=False),
-    Column("ended", BigInteger),
+    Column("started", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
+    Column("ended", Moment),
     PrimaryKeyConstraint("owner", "operation"),
 )
 
