@@ -34,12 +34,12 @@ class Moment(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"{value!r} has no time zone")
-        return (value - _EPOCH) // _MICROSECOND
+        return microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """The moment, in UTC."""
         del dialect
-        return None if value is None else _EPOCH + value * _MICROSECOND
+        return None if value is None else moment(value)
 
 
 class Prose(TypeDecorator[str]):
@@ -55,7 +55,7 @@ class Prose(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """The words, each impossible character replaced by a question mark."""
         del dialect
-        return None if value is None else _storable(value)
+        return None if value is None else storable(value)
 
 
 class Metrics(TypeDecorator[Mapping[str, float]]):
@@ -70,7 +70,7 @@ class Metrics(TypeDecorator[Mapping[str, float]]):
         """A JSON object; a number that is not finite becomes its name."""
         del dialect
         return {
-            _storable(name): number if math.isfinite(number) else str(number)
+            storable(name): number if math.isfinite(number) else str(number)
             for name, number in (value or {}).items()
         }
 
@@ -85,5 +85,16 @@ class Metrics(TypeDecorator[Mapping[str, float]]):
         }
 
 
-def _storable(text: str) -> str:
+def microseconds(moment: datetime) -> int:
+    """Whole microseconds since 1970, as every moment is kept."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(microseconds: int) -> datetime:
+    """The moment of so many microseconds, in UTC."""
+    return _EPOCH + microseconds * _MICROSECOND
+
+
+def storable(text: str) -> str:
+    """The text, with a question mark for each character that no database holds."""
     return text.replace("\0", "?").encode("utf-8", "replace").decode("utf-8")

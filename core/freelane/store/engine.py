@@ -32,6 +32,7 @@ class Place(Protocol):
     writing: dict[str, object]
     reading: dict[str, object]
     patience_s: float
+    faults: tuple[type[Exception], ...]
 
     def engine(self) -> Engine: ...
     def lay(self) -> None: ...
@@ -151,7 +152,7 @@ class Store:
                 with connection.begin():
                     yield connection
                     saving = True
-        except StoreFault as error:
+        except (*StoreFault, *self._place.faults) as error:
             raise self._place.fault(error, saving=saving) from error
         except DamagedRow as error:
             raise self._place.damage(str(error)) from error

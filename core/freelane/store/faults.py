@@ -8,8 +8,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from freelane.errors import StateError
 
-StoreFault = (DBAPIError, PoolTimeoutError)
-"""What `Store` translates; anything else that a transaction raises is the caller's own."""
+StoreFault: tuple[type[Exception], ...] = (DBAPIError, PoolTimeoutError)
+"""What `Store` translates, beside the driver's own errors; anything else is the caller's own."""
 
 
 class DamagedRow(Exception):

@@ -35,6 +35,7 @@ class PostgresDatabase:
         self.location = shown.render_as_string()
         self.writing: dict[str, object] = {}
         self.patience_s = _RESTART_S
+        self.faults: tuple[type[Exception], ...] = ()
         # One snapshot for all that a reader asks, as SQLite gives it.
         self.reading: dict[str, object] = {
             "isolation_level": "REPEATABLE READ",
@@ -60,6 +61,7 @@ class PostgresDatabase:
                 f"{self.location} needs psycopg, which is not installed",
                 hint="pip install 'freelane[postgres]'",
             ) from error
+        self.faults = (engine.dialect.loaded_dbapi.Error,)
         event.listen(engine, "connect", self._on_connect)
         for index, condition in (*CONDITIONS, *LEDGER_CONDITIONS):
             index.dialect_options["postgresql"]["where"] = condition

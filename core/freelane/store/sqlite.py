@@ -30,6 +30,7 @@ class SqliteFile:
         self.writing: dict[str, object] = {_IMMEDIATE: True}
         self.reading: dict[str, object] = {_IMMEDIATE: False}
         self.patience_s = 0.0
+        self.faults: tuple[type[Exception], ...] = (sqlite3.Error,)
         self._busy_timeout_s = busy_timeout_s
 
     def engine(self) -> Engine:
