@@ -45,6 +45,8 @@ _DOES: Mapping[Capability, str] = {
     Capability.TTL: "end endpoints at their expiry",
     Capability.PREDICT: "predict",
     Capability.INVENTORY: "list what exists",
+    Capability.QUOTA: "say what an operation will use",
+    Capability.KILL_SWITCH: "end by itself what nobody ends",
 }
 
 

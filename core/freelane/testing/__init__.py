@@ -16,7 +16,10 @@ except ImportError as error:
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{module}"
-        for module in ("training", "serving", "prediction", "artifacts", "inventory")
+        for module in (
+            *("training", "serving", "prediction", "artifacts", "inventory"),
+            *("quota", "kill_switch"),
+        )
     ),
     f"{__name__}.capabilities",
     f"{__name__}.workshop",
@@ -26,8 +29,10 @@ from freelane.testing.artifacts import ArtifactsConformance  # noqa: E402 - asse
 from freelane.testing.capabilities import CapabilityConformance  # noqa: E402
 from freelane.testing.cases import Conformance, case  # noqa: E402
 from freelane.testing.inventory import InventoryConformance  # noqa: E402
+from freelane.testing.kill_switch import KillSwitchConformance  # noqa: E402
 from freelane.testing.prediction import PredictionConformance  # noqa: E402
 from freelane.testing.project import Project  # noqa: E402
+from freelane.testing.quota import QuotaConformance  # noqa: E402
 from freelane.testing.serving import ServingConformance  # noqa: E402
 from freelane.testing.training import TrainingConformance  # noqa: E402
 from freelane.testing.whole import ProviderConformance  # noqa: E402
@@ -38,10 +43,12 @@ __all__ = [
     "CapabilityConformance",
     "Conformance",
     "InventoryConformance",
+    "KillSwitchConformance",
     "MakeOperation",
     "PredictionConformance",
     "Project",
     "ProviderConformance",
+    "QuotaConformance",
     "ServingConformance",
     "TrainingConformance",
     "Workshop",

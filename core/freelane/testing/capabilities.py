@@ -19,7 +19,9 @@ from freelane.testing import scripts
 from freelane.testing.artifacts import ArtifactsConformance
 from freelane.testing.cases import Conformance, case, standard_cases
 from freelane.testing.inventory import InventoryConformance
+from freelane.testing.kill_switch import KillSwitchConformance
 from freelane.testing.prediction import PredictionConformance
+from freelane.testing.quota import QuotaConformance
 from freelane.testing.serving import ServingConformance
 from freelane.testing.training import TrainingConformance
 from freelane.testing.workshop import Workshop, describe, end_of_job
@@ -30,6 +32,8 @@ _PORT = {
     Capability.DEPLOY: "deployer",
     Capability.PREDICT: "predictor",
     Capability.INVENTORY: "inventory",
+    Capability.QUOTA: "quota",
+    Capability.KILL_SWITCH: "kill_switch",
 }
 _PART_OF = {
     Capability.STOP: Capability.TRAIN,
@@ -44,6 +48,8 @@ _FAMILY: dict[Capability, type[Conformance]] = {
     Capability.PREDICT: PredictionConformance,
     Capability.ARTIFACTS: ArtifactsConformance,
     Capability.INVENTORY: InventoryConformance,
+    Capability.QUOTA: QuotaConformance,
+    Capability.KILL_SWITCH: KillSwitchConformance,
 }
 
 
@@ -150,6 +156,16 @@ def _ask_inventory(workshop: Workshop) -> None:
     next(resources, None)
 
 
+def _ask_quota(workshop: Workshop) -> None:
+    workshop.quota.account(deadline=workshop.deadline)
+
+
+def _ask_kill_switch(workshop: Workshop) -> None:
+    operation = workshop.make_operation(Verb.DEPLOY)
+    at = workshop.deadline.clock.now() + timedelta(minutes=10)
+    workshop.kill_switch.arm(operation, at, deadline=workshop.deadline)
+
+
 def _some_artifact(workshop: Workshop) -> ArtifactHandle:
     """One that is there, where the provider keeps artifacts, and one that might be elsewhere."""
     if workshop.provider.info.support(Capability.ARTIFACTS).usable:
@@ -168,4 +184,6 @@ _ASK: dict[Capability, Callable[[Workshop], None]] = {
     Capability.TTL: _ask_ttl,
     Capability.PREDICT: _ask_predict,
     Capability.INVENTORY: _ask_inventory,
+    Capability.QUOTA: _ask_quota,
+    Capability.KILL_SWITCH: _ask_kill_switch,
 }

@@ -3,7 +3,9 @@
 from freelane.testing.artifacts import ArtifactsConformance
 from freelane.testing.capabilities import CapabilityConformance
 from freelane.testing.inventory import InventoryConformance
+from freelane.testing.kill_switch import KillSwitchConformance
 from freelane.testing.prediction import PredictionConformance
+from freelane.testing.quota import QuotaConformance
 from freelane.testing.serving import ServingConformance
 from freelane.testing.training import TrainingConformance
 
@@ -14,6 +16,8 @@ class ProviderConformance(
     PredictionConformance,
     ArtifactsConformance,
     InventoryConformance,
+    QuotaConformance,
+    KillSwitchConformance,
     CapabilityConformance,
 ):
     """Every standard case, selected by what the provider declares."""

@@ -4,6 +4,7 @@ import hashlib
 import platform
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +15,10 @@ from freelane.contract.provider import (
     Artifacts,
     Deployer,
     Inventory,
+    KillSwitch,
     Predictor,
     Provider,
+    QuotaReporter,
     Trainer,
 )
 from freelane.errors import CapabilityUnsupported
@@ -74,6 +77,7 @@ class Operations:
                 self._end_job(operation, deadline)
             else:
                 self._end_endpoint(operation, deadline)
+            self._disarm(operation, deadline)
 
     def _end_job(self, operation: Operation, deadline: Deadline) -> None:
         trainer = self._provider.trainer
@@ -101,6 +105,11 @@ class Operations:
         except CapabilityUnsupported:
             return
         endpoint_in(deployer, found.handle, {EndpointState.DELETED}, deadline)
+
+    def _disarm(self, operation: Operation, deadline: Deadline) -> None:
+        if self._provider.kill_switch is not None:
+            with suppress(CapabilityUnsupported):
+                self._provider.kill_switch.disarm(operation, deadline=deadline)
 
 
 def twin(operation: Operation) -> Operation:
@@ -194,6 +203,18 @@ class Workshop:
         """The declared port."""
         assert self.provider.inventory is not None, "inventory is declared and there is no port"
         return self.provider.inventory
+
+    @property
+    def quota(self) -> QuotaReporter:
+        """The declared port."""
+        assert self.provider.quota is not None, "quota is declared and there is no port"
+        return self.provider.quota
+
+    @property
+    def kill_switch(self) -> KillSwitch:
+        """The declared port."""
+        assert self.provider.kill_switch is not None, "kill switch is declared and there is none"
+        return self.provider.kill_switch
 
     def submit(self, spec: JobSpec) -> JobHandle:
         """Submit a job under an operation of its own."""
