@@ -29,6 +29,7 @@ from freelane.model.lifecycle import EndpointState
 from freelane.runtime.supervise import ProcessId
 from freelane_local import records
 from freelane_local.supervised_folder import SupervisedFolder
+from freelane_local.timer import expiry
 
 START_GRACE_S = 60.0
 """How long a prepared folder may stand without a supervisor before it has failed."""
@@ -126,6 +127,7 @@ def _look(folder: EndpointFolder) -> EndpointStatus:
     document = records.read_json(folder.status)
     if spec is None or document is None:
         return EndpointStatus(state=EndpointState.DELETED)
+    spec["expires_at"] = expiry(folder.path, spec)
     if _stands(spec, document):
         return _recorded(spec, document)
     if not _is_supervised(folder, spec):

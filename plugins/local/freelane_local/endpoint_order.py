@@ -1,14 +1,11 @@
 """What an endpoint's spec.json asks of its supervisor."""
 
-import math
-import time
-
 from freelane_local import records
 from freelane_local.records import list_in, mapping_in, number_in
 
 
 class Order:
-    """One endpoint's wishes, and when its time is over."""
+    """One endpoint's wishes."""
 
     def __init__(self, spec: records.Document) -> None:
         self.name = str(spec["name"])
@@ -18,18 +15,8 @@ class Order:
         self.env = {name: str(value) for name, value in mapping_in(spec, "env").items()}
         self.secrets = [str(name) for name in list_in(spec, "secrets")]
         self.gpus = mapping_in(spec, "gpus")
-        self.expires_at = number_in(spec, "expires_at")
-        # A wall clock that is set back must not let the endpoint live longer.
-        left_s = math.inf if self.expires_at is None else self.expires_at - time.time()
-        self.ends_at = time.monotonic() + left_s
         memory = number_in(spec, "memory_bytes")
         self.memory_bytes = None if memory is None else int(memory)
         self.grace_s = number_in(spec, "grace_s") or 0.0
         self.start_timeout_s = number_in(spec, "start_timeout_s") or 0.0
         self.note = str(spec["note"])
-
-    def is_expired(self) -> bool:
-        """Whether its time is over, by the wall clock or by the time that has passed."""
-        return self.expires_at is not None and (
-            time.time() >= self.expires_at or time.monotonic() >= self.ends_at
-        )

@@ -31,6 +31,7 @@ from freelane_local.endpoint_order import Order
 from freelane_local.logs import LogWriter, Mask
 from freelane_local.records import list_in, number_in
 from freelane_local.restarts import Restarts
+from freelane_local.timer import Timer
 
 _PING_S = 1.0
 _LOG_SEGMENTS = 3
@@ -45,7 +46,9 @@ class _Supervisor:
 
     def __init__(self, folder: EndpointFolder) -> None:
         self._folder = folder
-        self._order = Order(records.read_json(folder.spec) or {})
+        spec = records.read_json(folder.spec) or {}
+        self._order = Order(spec)
+        self._timer = Timer(folder.path, spec)
         self._log = LogWriter(folder.log, segments=_LOG_SEGMENTS)
         self._mask = Mask(os.environ.get(name, "") for name in self._order.secrets)
         self._restarts = Restarts()
@@ -57,6 +60,7 @@ class _Supervisor:
         self._ready_since: float | None = None
         self._give_up_at = 0.0
         self._interpreter = self._order.python
+        self._told: tuple[int, float | None] | None = None
 
     def run(self) -> None:
         """Serve until the end; the last word stands in status.json."""
@@ -137,8 +141,11 @@ class _Supervisor:
         self._tail = Tail()
         self._give_up_at = time.monotonic() + self._order.start_timeout_s
         self._folder.ready.unlink(missing_ok=True)
-        # The server reads the other end: it sees the end of the file when this process dies.
+        # The server reads the other end: it is told how long it has when that changes, and sees
+        # the end of the file when this process dies.
         alive, held = os.pipe()
+        os.set_blocking(held, False)
+        self._told = (held, self._timer.expires_at)
         try:
             return supervise.run(
                 [self._interpreter, *self._order.argv],
@@ -154,6 +161,7 @@ class _Supervisor:
                 on_start=self._note_worker,
             )
         finally:
+            self._told = None
             os.close(alive)
             os.close(held)
             self._log.write(self._mask.rest())
@@ -180,8 +188,8 @@ class _Supervisor:
             "FREELANE_SERVE_READY_FILE": str(self._folder.ready),
             "FREELANE_SERVE_PARENT_FD": str(parent_fd),
         }
-        if self._order.expires_at is not None:
-            serve["FREELANE_SERVE_EXPIRES_AT"] = str(self._order.expires_at)
+        if self._timer.expires_at is not None:
+            serve["FREELANE_SERVE_EXPIRES_AT"] = str(self._timer.expires_at)
         return serve
 
     def _note_worker(self, worker: ProcessId) -> None:
@@ -197,6 +205,7 @@ class _Supervisor:
         """Whether the server has to end now; on the way, whether it answers by now."""
         if self._must_end():
             return True
+        self._tell_time()
         if self._ready_since is None:
             if self._answers():
                 self._state = EndpointState.READY
@@ -205,6 +214,14 @@ class _Supervisor:
             elif time.monotonic() >= self._give_up_at:
                 return True
         return False
+
+    def _tell_time(self) -> None:
+        """Let the server know when its switch was moved: it ends by itself too."""
+        if self._told is not None and self._told[1] != self._timer.expires_at:
+            line = f"{self._timer.left_s:.3f}\n".encode()
+            with contextlib.suppress(OSError):  # one that reads nothing is ended by us
+                os.write(self._told[0], line)
+            self._told = (self._told[0], self._timer.expires_at)
 
     def _answers(self) -> bool:
         ready = records.read_json(self._folder.ready) or {}
@@ -215,7 +232,7 @@ class _Supervisor:
         return True
 
     def _must_end(self) -> bool:
-        return self._asked_to_end or self._order.is_expired() or self._folder.stop.exists()
+        return self._asked_to_end or self._timer.is_over() or self._folder.stop.exists()
 
     def _pause(self, pause_s: float) -> None:
         until = time.monotonic() + pause_s
@@ -258,7 +275,7 @@ class _Supervisor:
         return words or f"the server {said(ended)}", FailureCause.USER_CODE
 
     def _end(self) -> None:
-        is_expired = self._order.is_expired()
+        is_expired = self._timer.is_over()
         if not (is_expired or self._folder.stop.exists()):
             self._end_failed(
                 "its supervisor was told to end (SIGTERM), as when a machine shuts down; "

@@ -20,6 +20,7 @@ from freelane_local.job_folder import JobFolder
 from freelane_local.logs import LogWriter, Mask
 from freelane_local.metrics import LiveMetrics, final_metrics
 from freelane_local.records import list_in, mapping_in, number_in
+from freelane_local.timer import Timer
 
 _LIVE_S = 0.5
 _RECENT_BYTES = 16 * 2**10
@@ -39,6 +40,7 @@ class JobRun:
         self._mask = Mask(os.environ.get(str(name), "") for name in list_in(spec, "secrets"))
         self._status = records.read_json(folder.status) or {}
         self._live = LiveMetrics(folder.output / "metrics.jsonl")
+        self._timer = Timer(folder.path, spec)
         self._held = contextlib.ExitStack()
         self._recent = bytearray()  # a full disk may have kept it out of the log
         self._look_at = 0.0
@@ -75,7 +77,7 @@ class JobRun:
         self._is_going_down = True
 
     def _should_stop(self) -> bool:
-        return self._is_going_down or self._folder.stop.exists()
+        return self._is_going_down or self._folder.stop.exists() or self._timer.is_over()
 
     def _say_notes(self) -> None:
         for note in list_in(self._spec, "notes"):
@@ -244,7 +246,9 @@ class JobRun:
         self._end("SUCCEEDED", detail="; ".join(notes), artifact=artifact)
 
     def _end_stopped(self, *notes: str) -> None:
-        if self._is_going_down and not self._folder.stop.exists():
+        if self._timer.is_over():
+            self._end("STOPPED", reason="its kill switch ended it", detail="; ".join(notes))
+        elif self._is_going_down and not self._folder.stop.exists():
             self._end(
                 "FAILED",
                 reason="the supervisor was told to end (SIGTERM), as when a machine shuts down",

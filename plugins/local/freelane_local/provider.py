@@ -5,6 +5,7 @@ from freelane_local.artifacts import LocalArtifacts
 from freelane_local.config import LocalConfig
 from freelane_local.endpoints import LocalDeployer
 from freelane_local.inventory import LocalInventory
+from freelane_local.kill_switch import LocalKillSwitch
 from freelane_local.plugin import LOCAL
 from freelane_local.prediction import LocalPredictor
 from freelane_local.training import LocalTrainer
@@ -24,4 +25,5 @@ def connect(config: LocalConfig, context: ProviderContext) -> Provider:
         deployer=deployer,
         predictor=LocalPredictor(folder, context),
         inventory=LocalInventory(folder, context, trainer=trainer, deployer=deployer),
+        kill_switch=LocalKillSwitch(folder),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import signal
@@ -141,11 +142,14 @@ def _variables(model: Path, task: ServingTask) -> dict[str, str]:
 
 
 class _Watch(threading.Thread):
-    """Ends the endpoint when its time is over or the process that wanted it is gone."""
+    """Ends the endpoint when its time is over, which may be moved, or who wanted it is gone."""
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
         super().__init__(daemon=True)
         self._expires_at = settings.expires_at
+        # A wall clock that is set back must not let the endpoint live longer.
+        left = math.inf if self._expires_at is None else self._expires_at - time.time()
+        self._ends_at = time.monotonic() + left
         self._parent = settings.parent
         self._stop_serving = stop
         self.loaded = False
@@ -159,17 +163,30 @@ class _Watch(threading.Thread):
             os._exit(0)
 
     def _over(self) -> bool:
-        left = 1.0 if self._expires_at is None else self._expires_at - time.time()
+        left = min(1.0, self._ends_at - time.monotonic())
+        if self._expires_at is not None:
+            left = min(left, self._expires_at - time.time())
         if left <= 0:
             return True
         if self._parent is None:
-            time.sleep(min(left, 1.0))
+            time.sleep(left)
             return False
         try:
-            readable, _, _ = select.select([self._parent], [], [], min(left, 1.0))
-            return bool(readable) and os.read(self._parent, 1) == b""
+            readable, _, _ = select.select([self._parent], [], [], left)
+            if not readable:
+                return False
+            told = os.read(self._parent, 4096)
+            if told:
+                self._move(told)
+            return not told
         except (OSError, ValueError):
             return True
+
+    def _move(self, told: bytes) -> None:
+        """Take the last of the lines: each says how many seconds are left."""
+        left = float(told.split()[-1])
+        self._ends_at = time.monotonic() + left
+        self._expires_at = None if math.isinf(left) else time.time() + left
 
 
 def _hosts(text: str) -> frozenset[str]:
