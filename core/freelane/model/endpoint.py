@@ -120,3 +120,5 @@ class Endpoint:
     billing: bool = False
     reason: str | None = None
     cause: FailureCause | None = None
+    rate: RateLimits = NO_RATE
+    """What it was deployed to take."""

@@ -3,10 +3,12 @@
 An owner's endpoint is alone in its name at a provider, in whatever project, until it is DELETED.
 """
 
+from dataclasses import asdict
+
 from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause, and_, select, update
 
 from freelane.errors import StateError
-from freelane.model.endpoint import Endpoint, EndpointHandle
+from freelane.model.endpoint import Endpoint, EndpointHandle, RateLimits
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.store.rows import fetch, insert_or_find
@@ -121,6 +123,7 @@ def _values(endpoint: Endpoint) -> dict[str, object]:
         "billing": endpoint.billing,
         "reason": endpoint.reason,
         "cause": endpoint.cause and endpoint.cause.value,
+        "rate": asdict(endpoint.rate),
     }
 
 
@@ -143,4 +146,5 @@ def _endpoint(row: Row[tuple[object, ...]]) -> Endpoint:
         billing=row.billing,
         reason=row.reason,
         cause=row.cause and FailureCause(row.cause),
+        rate=RateLimits(**(row.rate or {})),
     )

@@ -79,6 +79,7 @@ endpoints = Table(
     Column("billing", Boolean, nullable=False),
     Column("reason", Prose),
     Column("cause", Text),
+    Column("rate", JSON),
     PrimaryKeyConstraint("owner", "operation"),
     Index("endpoints_by_name", "owner", "provider", "emulated", "name", "created"),
 )

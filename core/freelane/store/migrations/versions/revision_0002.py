@@ -1,4 +1,4 @@
-"""The ledger: counters, reservations, postings, limits, readings, refusals, accruals."""
+"""The ledger's tables, and an endpoint's rate."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Make its tables."""
+    op.add_column("endpoints", sa.Column("rate", sa.JSON()))
     serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "quota_counters",
