@@ -37,6 +37,10 @@ class Entry(StrEnum):
     """The provider's meter shows more than we counted."""
     CORRECTED = "corrected"
     """A person said so."""
+    LEARNED = "learned"
+    """A refusal taught a lower limit; nothing is counted by it, nor by the next."""
+    FORGOTTEN = "forgotten"
+    """A person took the learned limit away again."""
 
 
 @dataclass(frozen=True, slots=True)

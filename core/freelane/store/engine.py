@@ -29,6 +29,7 @@ class Place(Protocol):
     """Where the database is, and what is peculiar to its kind."""
 
     location: str
+    is_shared: bool
     writing: dict[str, object]
     reading: dict[str, object]
     patience_s: float
@@ -48,6 +49,7 @@ class Store:
     Attributes:
         location: For people: a file's path, or a URL without its password.
         created: Whether opening it made the tables: the database is new, or its file was deleted.
+        is_shared: Whether other machines may use it too.
     """
 
     def __init__(self, place: Place) -> None:
@@ -58,6 +60,7 @@ class Store:
         """
         self.location = place.location
         self.created = False
+        self.is_shared = place.is_shared
         self._place = place
         self._pid = os.getpid()
         self._thread = threading.local()

@@ -33,6 +33,7 @@ class PostgresDatabase:
             database=self._url.database,
         )
         self.location = shown.render_as_string()
+        self.is_shared = True
         self.writing: dict[str, object] = {}
         self.patience_s = _RESTART_S
         self.faults: tuple[type[Exception], ...] = ()

@@ -27,6 +27,7 @@ class SqliteFile:
     def __init__(self, file: Path, *, busy_timeout_s: float) -> None:
         self.file = file
         self.location = str(file)
+        self.is_shared = False
         self.writing: dict[str, object] = {_IMMEDIATE: True}
         self.reading: dict[str, object] = {_IMMEDIATE: False}
         self.patience_s = 0.0
