@@ -23,6 +23,8 @@ from freelane.errors import (
     StateError,
 )
 from freelane.model.operation import Verb
+from freelane.quota.terms import Terms
+from freelane.service.accounting import Accounting
 from freelane.service.artifacts import ArtifactService
 from freelane.service.endpoint_records import EndpointRecords
 from freelane.service.job_records import JobRecords
@@ -49,9 +51,11 @@ class Session:
         self.emulated = emulated
         self.clock = clock or SystemClock()
         self.folder = platformdirs.user_data_path("freelane")
+        self.confirm: Callable[[str], bool] | None = None
         self._providers: dict[str, Provider] = {}
+        self._terms: dict[str, Terms] = {}
         self._store: Store | None = None
-        self._close_transport: Callable[[], None] = _nothing
+        self._close_prediction: Callable[[], None] = _nothing
 
     @cached_property
     def registry(self) -> "Registry":
@@ -78,7 +82,14 @@ class Session:
             unsupported=self.unsupported,
             holder=_this_process,
             is_alive=_may_be_working,
+            terms=self.terms,
+            spending=self.config.spending(),
+            confirm=self.confirm,
         )
+
+    @cached_property
+    def accounting(self) -> Accounting:
+        return Accounting(self.workspace)
 
     @cached_property
     def artifacts(self) -> ArtifactService:
@@ -86,19 +97,19 @@ class Session:
 
     @cached_property
     def job_records(self) -> JobRecords:
-        return JobRecords(self.workspace, self.artifacts)
+        return JobRecords(self.workspace, self.artifacts, self.accounting)
 
     @cached_property
     def endpoint_records(self) -> EndpointRecords:
-        return EndpointRecords(self.workspace)
+        return EndpointRecords(self.workspace, self.accounting)
 
     @cached_property
     def training(self) -> TrainingService:
-        return TrainingService(self.workspace, self.job_records)
+        return TrainingService(self.workspace, self.job_records, self.accounting)
 
     @cached_property
     def serving(self) -> ServingService:
-        return ServingService(self.workspace, self.endpoint_records)
+        return ServingService(self.workspace, self.endpoint_records, self.accounting)
 
     @cached_property
     def upkeep(self) -> UpkeepService:
@@ -110,11 +121,13 @@ class Session:
     def prediction(self) -> "PredictionService":
         # The transport costs more to load than everything a listing needs.
         from freelane.service.prediction import PredictionService  # noqa: PLC0415
+        from freelane.service.tolls import Tolls  # noqa: PLC0415
         from freelane.transport.http import Transport  # noqa: PLC0415
 
-        transport = Transport()
-        self._close_transport = transport.close
-        return PredictionService(self.workspace, transport)
+        tolls = Tolls(self.workspace, self.accounting)
+        service = PredictionService(self.workspace, Transport(), tolls)
+        self._close_prediction = service.close
+        return service
 
     def resolve(self, name: str) -> Provider:
         """The provider of a configured name, wired once.
@@ -132,6 +145,15 @@ class Session:
                 )
             self._providers[name] = self.registry.connect(info, config, self._context(name))
         return self._providers[name]
+
+    def terms(self, name: str) -> Terms:
+        """What the provider of a configured name gives and takes; asks nobody."""
+        if name not in self._terms:
+            from freelane.client.terms import terms_of  # noqa: PLC0415 - a listing spends nothing
+
+            info = self.registry.info(self.config.provider_table(name).plugin)
+            self._terms[name] = terms_of(self.config, name, info, emulated=self.emulated)
+        return self._terms[name]
 
     def provider_config(self, name: str) -> "tuple[ProviderInfo, BaseModel]":
         """The declaration of a configured provider and its table, validated."""
@@ -183,7 +205,7 @@ class Session:
 
     def close(self) -> None:
         """Close connections; the session can be used again and opens new ones."""
-        self._close_transport()
+        self._close_prediction()
         self.__dict__.pop("prediction", None)
         if self._store is not None:
             self._store.close()

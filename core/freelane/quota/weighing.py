@@ -1,6 +1,6 @@
 """From what a provider says an operation will use to what could pay for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -108,9 +108,9 @@ def rate_sources(limits: RateLimits, key: QuotaKey, *, what: str) -> Iterator[So
             )
 
 
-def source_of(quota: Quota, terms: Terms, attributes: dict[str, str] | None = None) -> Source:
+def source_of(quota: Quota, terms: Terms, attributes: Mapping[str, str]) -> Source:
     """The ledger's line of a quota whose window is resolved."""
-    parts = [terms.account.id, *((attributes or {}).get(name, "") for name in quota.per)]
+    parts = [terms.account.id, *(attributes.get(name, "") for name in quota.per)]
     subject = "/".join(part for part in parts if part)
     key = QuotaKey(terms.plugin, quota.id, subject, terms.emulated)
     return Source(

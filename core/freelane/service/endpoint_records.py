@@ -1,6 +1,7 @@
 """Endpoints as they are recorded, and as the provider shows them now."""
 
 from dataclasses import replace
+from datetime import datetime
 from difflib import get_close_matches
 
 from freelane.contract.capability import Capability
@@ -8,6 +9,7 @@ from freelane.contract.provider import Deployer, Provider
 from freelane.errors import ConfigError, EndpointNotReady, ResourceNotFound
 from freelane.model.endpoint import Endpoint, EndpointStatus
 from freelane.model.lifecycle import EndpointState
+from freelane.service.accounting import Accounting
 from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace
 from freelane.state import endpoints
@@ -19,8 +21,9 @@ UP = frozenset({EndpointState.CREATING, EndpointState.READY, EndpointState.UPDAT
 class EndpointRecords:
     """Finds, lists, looks at and waits for endpoints."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, accounting: Accounting) -> None:
         self._workspace = workspace
+        self._accounting = accounting
 
     def get(self, provider: str | None, name: str, *, current: str) -> Endpoint:
         """The endpoint of an address; a bare name means the current provider, else the only one.
@@ -85,7 +88,18 @@ class EndpointRecords:
         wired = self._workspace.resolve(endpoint.provider)
         status = self.deployer(wired).status(endpoint.handle, deadline=self._workspace.deadline())
         seen = _observe(endpoint, status)
-        return seen if seen == endpoint else self.save(seen)
+        if seen == endpoint:
+            return seen
+        with self._workspace.store.begin() as connection:
+            endpoints.save(connection, self._workspace.owner, seen)
+            if seen.state.final:
+                self._accounting.close(connection, seen.operation, self._ended(seen, status))
+        return seen
+
+    def _ended(self, endpoint: Endpoint, status: EndpointStatus) -> datetime:
+        """Since when it is gone: at the latest its kill switch ended it."""
+        now = self._workspace.clock.now()
+        return status.ended or min(now, endpoint.expires_at or now)
 
     def wait_ready(self, endpoint: Endpoint, *, deadline: Deadline) -> Endpoint:
         """Look until it is READY.

@@ -9,6 +9,7 @@ from freelane.errors import JobFailed, ResourceConflict, ResourceNotFound, State
 from freelane.model.job import FailureCause, Job, JobStatus
 from freelane.model.lifecycle import JobState
 from freelane.model.name import is_beginning
+from freelane.service.accounting import Accounting
 from freelane.service.artifacts import ArtifactService
 from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace
@@ -23,9 +24,12 @@ _MISSED = "not found at the provider; looking once more before it counts as gone
 class JobRecords:
     """Finds, lists, looks at and waits for jobs."""
 
-    def __init__(self, workspace: Workspace, artifacts: ArtifactService) -> None:
+    def __init__(
+        self, workspace: Workspace, artifacts: ArtifactService, accounting: Accounting
+    ) -> None:
         self._workspace = workspace
         self._artifacts = artifacts
+        self._accounting = accounting
 
     def get(self, reference: str) -> Job:
         """The job of an id, a unique beginning of one, or the newest of a name.
@@ -122,6 +126,8 @@ class JobRecords:
     def _save(self, job: Job) -> Job:
         with self._workspace.store.begin() as connection:
             jobs.save(connection, self._workspace.owner, job)
+            if job.state.final:
+                self._accounting.settle_job(connection, job)
         return job
 
 

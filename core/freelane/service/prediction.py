@@ -4,10 +4,11 @@ import time
 from dataclasses import dataclass
 
 from freelane.contract.capability import Capability
-from freelane.contract.provider import Predictor
+from freelane.contract.provider import Predictor, Provider
 from freelane.errors import EndpointNotReady
 from freelane.model.endpoint import Endpoint, EndpointHandle
 from freelane.model.prediction import Prediction, PredictionRequest
+from freelane.service.tolls import Tolls
 from freelane.service.workspace import Workspace
 from freelane.transport.http import Transport
 from freelane.waiting import Deadline
@@ -25,9 +26,10 @@ class Answer:
 class PredictionService:
     """Sends predictions to endpoints through the one transport."""
 
-    def __init__(self, workspace: Workspace, transport: Transport) -> None:
+    def __init__(self, workspace: Workspace, transport: Transport, tolls: Tolls) -> None:
         self._workspace = workspace
         self._transport = transport
+        self._tolls = tolls
 
     def predict(
         self, endpoint: Endpoint, request: PredictionRequest, *, deadline: Deadline
@@ -36,17 +38,27 @@ class PredictionService:
 
         Raises:
             CapabilityUnsupported: The provider does not predict.
+            QuotaExceeded: A limit that it counts against has no room; nothing was sent.
             EndpointNotReady: It cannot answer now.
             ModelFailed: The user's model raised.
         """
-        predictor, handle = self._predictor(endpoint)
+        provider, predictor, handle = self._predictor(endpoint)
         call = predictor.prepare(handle, request)
+        # It may have run from here on, whatever becomes of us: it counts, settled or not.
+        paid = self._tolls.charge(endpoint, provider, request, deadline=deadline)
         begun = time.perf_counter()
         reply = self._transport.send(call, deadline=deadline)
         latency_ms = (time.perf_counter() - begun) * 1000
-        return Answer(predictor.parse(handle, reply), latency_ms)
+        prediction = predictor.parse(handle, reply)
+        paid.settle(prediction.usage)
+        return Answer(prediction, latency_ms)
 
-    def _predictor(self, endpoint: Endpoint) -> tuple[Predictor, EndpointHandle]:
+    def close(self) -> None:
+        """Give back what no prediction used, and close connections."""
+        self._tolls.close()
+        self._transport.close()
+
+    def _predictor(self, endpoint: Endpoint) -> tuple[Provider, Predictor, EndpointHandle]:
         if endpoint.handle is None:
             raise EndpointNotReady(
                 f"endpoint {endpoint.provider}/{endpoint.name} is still being made",
@@ -56,4 +68,4 @@ class PredictionService:
         provider = self._workspace.resolve(endpoint.provider)
         if provider.predictor is None:
             raise self._workspace.unsupported(provider, Capability.PREDICT)
-        return provider.predictor, endpoint.handle
+        return provider, provider.predictor, endpoint.handle

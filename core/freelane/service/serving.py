@@ -1,24 +1,32 @@
 """Endpoints: intent and name, one call to the provider, record."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import NoReturn
 
 from sqlalchemy import Connection
 
+from freelane.contract.capability import Capability
+from freelane.contract.provider import Provider
 from freelane.errors import (
+    DeadlineExceeded,
     FreelaneError,
     ModelFailed,
+    OutcomeUnknown,
+    ProviderError,
     ProviderInternal,
     ResourceConflict,
     ResourceNotFound,
     StateError,
 )
 from freelane.model.artifact import Artifact
-from freelane.model.endpoint import Endpoint, EndpointHandle, EndpointSpec
+from freelane.model.endpoint import Endpoint, EndpointHandle, EndpointSpec, RateLimits
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.model.operation import Found, Operation, Verb
+from freelane.quota import accruals
 from freelane.service import intent
+from freelane.service.accounting import Accounting
 from freelane.service.endpoint_records import UP, EndpointRecords, not_ready
 from freelane.service.intent import Intent
 from freelane.service.workspace import Workspace
@@ -30,9 +38,12 @@ from freelane.waiting import Deadline, backoff, poll
 class ServingService:
     """Deploys and deletes endpoints."""
 
-    def __init__(self, workspace: Workspace, records: EndpointRecords) -> None:
+    def __init__(
+        self, workspace: Workspace, records: EndpointRecords, accounting: Accounting
+    ) -> None:
         self._workspace = workspace
         self._records = records
+        self._accounting = accounting
 
     def check_same(self, endpoint: Endpoint, *, artifact: str) -> None:
         """Raise unless the endpoint is this project's and serves this artifact.
@@ -74,40 +85,52 @@ class ServingService:
 
         Raises:
             CapabilityUnsupported: The provider does not deploy.
+            QuotaExceeded: It is not free, and nothing else may pay for it; or it bills while
+                nobody uses it, and has no end or cannot be given one.
             ResourceConflict: The name is taken, or another process is deploying it.
             ModelFailed: The user's model did not load.
             OutcomeUnknown: The provider may or may not have the endpoint.
         """
         workspace = self._workspace
-        deployer = self._records.deployer(workspace.resolve(provider))
+        wired = workspace.resolve(provider)
+        deployer = self._records.deployer(wired)
         there = self._standing(spec.name, artifact, provider=provider, spec_hash=spec_hash)
         if there is not None:
             return self._up(self._records.come_up(there, deadline=deadline)) if wait else there
 
+        ask = self._accounting.ask_endpoint(wired, spec)
+        if ask.by_time and wired.kill_switch is None:
+            raise workspace.unsupported(wired, Capability.KILL_SWITCH)
+
         def claim(connection: Connection, operation: Operation) -> None:
-            new = _new_endpoint(operation, artifact)
+            new = _new_endpoint(operation, artifact, spec.rate)
             holder = endpoints.claim(connection, workspace.owner, new)
             if holder is not None:
                 self._refuse_claimed(holder)
+            self._accounting.hold(connection, operation, ask)
 
         def lives(connection: Connection, operation: Operation) -> bool:
             made = endpoints.made_by(connection, workspace.owner, operation.id)
             return made is not None and not made.state.final
 
-        operation = intent.start(
-            workspace,
-            Intent(
-                verb=Verb.DEPLOY,
-                provider=provider,
-                name=spec.name,
-                spec_hash=spec_hash,
-                expires=workspace.clock.now() + spec.ttl if spec.ttl else None,
-            ),
-            claim=claim,
-            settle=self.settle,
-            resumable=lives,
-        )
+        with self._accounting.noting(ask):
+            operation = intent.start(
+                workspace,
+                Intent(
+                    verb=Verb.DEPLOY,
+                    provider=provider,
+                    name=spec.name,
+                    spec_hash=spec_hash,
+                    expires=workspace.clock.now() + spec.ttl if spec.ttl else None,
+                ),
+                claim=claim,
+                settle=self.settle,
+                resumable=lives,
+            )
         try:
+            self._accounting.about_to_send(operation, ask)
+            if ask.by_time:
+                self._arm(wired, operation, deadline=deadline)
             # A rerun asks again under the same name: the provider answers the endpoint it has.
             handle = deployer.deploy(spec, operation, deadline=deadline)
         except FreelaneError as error:
@@ -180,13 +203,15 @@ class ServingService:
             return self._records.save(replace(endpoint, state=EndpointState.DELETED))
         deployer = self._records.deployer(workspace.resolve(endpoint.provider))
         deployer.delete(endpoint.handle, deadline=deadline)
-        return poll(
+        gone = poll(
             lambda: self._records.refresh(endpoint),
             until=lambda seen: seen.state.final,
             deadline=deadline,
             pauses=backoff(first_s=0.02, factor=1.5, longest_s=1.0, jitter=0.2),
             doing=f"waiting for endpoint {endpoint.name} to be gone",
         )
+        self._disarm(endpoint.operation, deadline=deadline)
+        return gone
 
     def adopt_resource(self, operation: Operation, handle: EndpointHandle) -> Endpoint | None:
         """Record an endpoint that only the provider still knows; None if its name is held."""
@@ -247,6 +272,24 @@ class ServingService:
             holder=holder.project,
         )
 
+    def _arm(self, provider: Provider, operation: Operation, *, deadline: Deadline) -> None:
+        """Have the provider end it at its time, before there is anything to end."""
+        if provider.kill_switch is None or operation.expires is None:
+            raise self._workspace.unsupported(provider, Capability.KILL_SWITCH)
+        provider.kill_switch.arm(operation, operation.expires, deadline=deadline)
+
+    def _disarm(self, operation_id: str, *, deadline: Deadline) -> None:
+        """Take the kill switch of what is gone away; one that stays is found by a cleanup."""
+        with self._workspace.store.read() as connection:
+            row = operations.get(connection, self._workspace.owner, operation_id)
+            accrual = accruals.get(connection, self._workspace.owner, operation_id)
+        if row is None or accrual is None:
+            return
+        wired = self._workspace.resolve(row.operation.provider)
+        if wired.kill_switch is not None:
+            with suppress(ProviderError, DeadlineExceeded, OutcomeUnknown):
+                wired.kill_switch.disarm(row.operation, deadline=deadline)
+
     def _operation_row(self, endpoint: Endpoint) -> OperationRow | None:
         """The operation that made it, while that is unfinished."""
         with self._workspace.store.read() as connection:
@@ -275,6 +318,7 @@ class ServingService:
         owner = self._workspace.owner
 
         def undo(connection: Connection) -> None:
+            self._accounting.came_to_nothing(connection, operation)
             endpoint = endpoints.made_by(connection, owner, operation.id)
             if endpoint is not None:
                 gone = replace(
@@ -283,10 +327,13 @@ class ServingService:
                 endpoints.save(connection, owner, gone)
 
         intent.note_failure(self._workspace, operation, error, undo=undo)
+        if not isinstance(error, OutcomeUnknown):
+            self._disarm(operation.id, deadline=self._workspace.deadline())
 
 
-def _new_endpoint(operation: Operation, artifact: Artifact) -> Endpoint:
-    return _bare_endpoint(operation, artifact=artifact.id, job=artifact.job)
+def _new_endpoint(operation: Operation, artifact: Artifact, rate: RateLimits) -> Endpoint:
+    bare = _bare_endpoint(operation, artifact=artifact.id, job=artifact.job)
+    return replace(bare, rate=rate)
 
 
 def _bare_endpoint(operation: Operation, *, artifact: str, job: str | None) -> Endpoint:

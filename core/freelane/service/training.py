@@ -17,6 +17,8 @@ from freelane.model.job import FailureCause, Job, JobHandle, JobSpec
 from freelane.model.lifecycle import JobState
 from freelane.model.operation import Found, Operation, Verb
 from freelane.service import intent
+from freelane.service.accounting import Accounting
+from freelane.service.appraisal import DEFAULT_RUNTIME
 from freelane.service.intent import Intent
 from freelane.service.job_records import JobRecords
 from freelane.service.workspace import Workspace
@@ -30,9 +32,10 @@ _STOPPED = frozenset({JobState.STOPPING, JobState.STOPPED})
 class TrainingService:
     """Submits, follows and stops jobs."""
 
-    def __init__(self, workspace: Workspace, records: JobRecords) -> None:
+    def __init__(self, workspace: Workspace, records: JobRecords, accounting: Accounting) -> None:
         self._workspace = workspace
         self._records = records
+        self._accounting = accounting
 
     def running_like(self, provider: str, name: str, spec_hash: str) -> Job | None:
         """The job of this very spec that goes on, or whose end nobody has seen yet.
@@ -53,6 +56,7 @@ class TrainingService:
 
         Raises:
             CapabilityUnsupported: The provider does not train.
+            QuotaExceeded: It is not free, and nothing else may pay for it.
             ResourceConflict: Another process is submitting a job of this name.
             OutcomeUnknown: The provider may or may not have the job.
         """
@@ -63,16 +67,23 @@ class TrainingService:
         if running is not None and running.handle is not None:
             return running
 
+        ask = self._accounting.ask_job(wired, spec)
+        if ask.demands and spec.max_runtime is None:
+            spec = replace(spec, max_runtime=DEFAULT_RUNTIME)
+
         def claim(connection: Connection, operation: Operation) -> None:
             jobs.add(connection, workspace.owner, self._new_job(wired, operation))
+            self._accounting.hold(connection, operation, ask)
 
-        operation = intent.start(
-            workspace,
-            Intent(verb=Verb.TRAIN, provider=provider, name=spec.name, spec_hash=spec_hash),
-            claim=claim,
-            settle=self.settle,
-        )
+        with self._accounting.noting(ask):
+            operation = intent.start(
+                workspace,
+                Intent(verb=Verb.TRAIN, provider=provider, name=spec.name, spec_hash=spec_hash),
+                claim=claim,
+                settle=self.settle,
+            )
         try:
+            self._accounting.about_to_send(operation, ask)
             # A rerun asks again under the same name: the provider answers the job it has.
             handle = trainer.submit(spec, operation, deadline=deadline)
         except FreelaneError as error:
@@ -206,6 +217,7 @@ class TrainingService:
 
     def _note_failure(self, operation: Operation, error: FreelaneError) -> None:
         def undo(connection: Connection) -> None:
+            self._accounting.came_to_nothing(connection, operation)
             job = jobs.get(connection, self._workspace.owner, job_id(operation))
             if job is not None:
                 failed = replace(

@@ -7,6 +7,8 @@ from freelane.clock import Clock
 from freelane.contract.capability import Capability
 from freelane.contract.provider import Provider
 from freelane.errors import CapabilityUnsupported
+from freelane.model.spending import Spending
+from freelane.quota.terms import Terms
 from freelane.state.operations import Holder
 from freelane.store.engine import Store
 from freelane.waiting import Deadline
@@ -32,6 +34,11 @@ class Workspace:
     """This process, as an operation records it."""
     is_alive: Callable[[Holder], bool]
     """Whether the process that holds an operation may still be working on it."""
+    terms: Callable[[str], Terms]
+    """What the provider of a configured name gives and takes."""
+    spending: Spending
+    confirm: Callable[[str], bool] | None = None
+    """Asks a person; None where there is none."""
 
     def deadline(self, seconds: float | None = CALL_S) -> Deadline:
         """A deadline from now; None never runs out."""

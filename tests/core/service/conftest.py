@@ -18,6 +18,7 @@ from freelane.model.artifact import Artifact, ArtifactHandle, artifact_id
 from freelane.model.endpoint import EndpointSpec
 from freelane.model.job import JobSpec
 from freelane.model.spending import Spending
+from freelane.service.accounting import Accounting
 from freelane.service.artifacts import ArtifactService
 from freelane.service.endpoint_records import EndpointRecords
 from freelane.service.job_records import JobRecords
@@ -75,6 +76,7 @@ class House:
     serving: ServingService
     upkeep: UpkeepService
     store: CrashingStore
+    accounting: Accounting
 
 
 @pytest.fixture
@@ -137,9 +139,11 @@ def new_process(store, cloud, second_cloud, clock):
             **{name: value for name, value in spends.items() if hasattr(Workspace, name)},
         )
         kept = ArtifactService(workspace)
-        jobs, endpoints = JobRecords(workspace, kept), EndpointRecords(workspace)
-        training = TrainingService(workspace, jobs)
-        serving = ServingService(workspace, endpoints)
+        accounting = Accounting(workspace)
+        jobs = JobRecords(workspace, kept, accounting)
+        endpoints = EndpointRecords(workspace, accounting)
+        training = TrainingService(workspace, jobs, accounting)
+        serving = ServingService(workspace, endpoints, accounting)
         return House(
             workspace,
             kept,
@@ -149,6 +153,7 @@ def new_process(store, cloud, second_cloud, clock):
             serving,
             UpkeepService(workspace, training, serving, jobs, endpoints),
             crashing,
+            accounting,
         )
 
     return start

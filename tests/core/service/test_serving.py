@@ -46,7 +46,7 @@ def test_the_same_project_and_artifact_get_the_endpoint_that_is_there(
     first = deploy(new_process(), endpoint_spec, model)
     second = deploy(new_process(), endpoint_spec, model, spec_hash="h2")
     assert second.operation == first.operation
-    assert cloud.calls == ["deploy"]
+    assert cloud.calls == ["arm", "deploy"]
 
 
 def test_another_artifact_is_a_conflict(new_process, endpoint_spec, model, other_model):

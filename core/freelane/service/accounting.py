@@ -1,0 +1,270 @@
+"""What operations are charged: held before they are sent, settled by what they came to.
+
+Between the two stands the process that asks. Whatever it dies of, a hold that was not sent lapses,
+and what was sent is posted in full until somebody sees what it came to.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from freelane.contract.provider import Provider
+from freelane.model.endpoint import EndpointSpec
+from freelane.model.job import Job, JobSpec
+from freelane.model.operation import Operation
+from freelane.quota import accruals, ledger
+from freelane.quota.demand import Demand
+from freelane.quota.expiry import expire
+from freelane.quota.guard import Guard
+from freelane.quota.ledger import Reservation
+from freelane.quota.policy import Rule
+from freelane.service.appraisal import DEFAULT_RUNTIME, Appraisal
+from freelane.service.workspace import Workspace
+
+QUEUE = timedelta(hours=6)
+"""How long a job may wait for its machine before its hold is posted in full."""
+_SENT = frozenset({ledger.State.SENT, ledger.State.POSTED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What an operation asks for, and what may pay for it."""
+
+    what: str
+    demands: tuple[Demand, ...] = ()
+    rule: Rule
+    lease: timedelta
+    by_time: bool = False
+    """Whether it goes on costing while nobody uses it."""
+
+
+class Accounting:
+    """Weighs, holds and settles for the services."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.guard = Guard(
+            workspace.store,
+            workspace.clock,
+            workspace.spending,
+            confirm=workspace.confirm,
+        )
+        self.appraisal = Appraisal(workspace)
+
+    def ask_job(self, provider: Provider, spec: JobSpec) -> Ask:
+        """Weigh a job, and ask a person where the configuration says so.
+
+        Raises:
+            QuotaExceeded: It does not fit.
+        """
+        runtime = spec.max_runtime or DEFAULT_RUNTIME
+        what = f"train {provider.name}/{spec.name}"
+        self.appraisal.read_usage(provider)
+        with self.guard.noting(what):
+            demands = self.appraisal.job_demands(provider, spec)
+            rule = self.guard.consent(demands) if demands else self.guard.rule
+        return Ask(what=what, demands=demands, rule=rule, lease=runtime + QUEUE)
+
+    def ask_endpoint(self, provider: Provider, spec: EndpointSpec) -> Ask:
+        """Weigh an endpoint, and ask a person where the configuration says so.
+
+        Raises:
+            QuotaExceeded: It does not fit, or it bills while idle and has no end.
+        """
+        what = f"deploy {provider.name}/{spec.name}"
+        self.appraisal.read_usage(provider)
+        with self.guard.noting(what):
+            demands = self.appraisal.endpoint_demands(provider, spec)
+            rule = self.guard.consent(demands) if demands else self.guard.rule
+        by_time = any(demand.end is not None for demand in demands)
+        lease = spec.ttl or DEFAULT_RUNTIME
+        return Ask(what=what, demands=demands, rule=rule, lease=lease, by_time=by_time)
+
+    @contextmanager
+    def noting(self, ask: Ask) -> Iterator[None]:
+        """Record a refusal that comes of another operation having been faster."""
+        with self.guard.noting(ask.what):
+            yield
+
+    def hold(self, connection: Connection, operation: Operation, ask: Ask) -> None:
+        """Hold all that is asked, in the transaction that writes the intent.
+
+        Raises:
+            QuotaExceeded: It does not fit any more.
+        """
+        if ask.demands:
+            self._admit(connection, operation, ask)
+
+    def about_to_send(self, operation: Operation, ask: Ask) -> None:
+        """Say that the provider is about to be asked: from here on it counts, come what may.
+
+        A hold that lapsed while its operation lay interrupted is taken anew.
+
+        Raises:
+            QuotaExceeded: It lapsed, and does not fit any more.
+        """
+        if not ask.demands:
+            return
+        workspace = self._workspace
+        with self.noting(ask), workspace.store.begin() as connection:
+            held = self._admit(connection, operation, ask)
+            now = workspace.clock.now()
+            ledger.mark_sent(connection, held.id, now)
+            if ask.by_time:
+                accruals.open_accrual(
+                    connection,
+                    owner=workspace.owner,
+                    operation=operation.id,
+                    provider=operation.provider,
+                    reservation=held.id,
+                    started=min(demand.start for demand in ask.demands),
+                    until=max(demand.end or demand.start for demand in ask.demands),
+                )
+
+    def came_to_nothing(self, connection: Connection, operation: Operation) -> None:
+        """Nothing was made: what runs by time used no time; what was asked at once still counts."""
+        held = ledger.find(connection, _key(operation.id))
+        if held is None:
+            return
+        if held.state is ledger.State.HELD:
+            ledger.release(connection, held.id, self._workspace.clock.now(), "nothing was made")
+        elif held.state in _SENT:
+            self.guard.settle(
+                connection,
+                held,
+                lambda demand: demand.over(demand.start, demand.start),
+                note="nothing was made",
+            )
+        accruals.close(connection, self._workspace.owner, operation.id, self._workspace.clock.now())
+
+    def settle_job(self, connection: Connection, job: Job) -> None:
+        """Post what a job that has ended came to, by the provider's own figure where it has one."""
+        held = ledger.find(connection, _key(job.operation))
+        if held is None or held.state is ledger.State.SETTLED:
+            return
+        span = _billed(job)
+        if span is None:
+            ledger.settle(connection, held.id, self._workspace.clock.now(), note="no figure given")
+            return
+        self.guard.settle(
+            connection, held, lambda demand: demand.over(*span), note=f"job {job.id} ended"
+        )
+
+    def close(self, connection: Connection, operation: str, ended: datetime) -> None:
+        """Post the time that something stood, now that its provider says it is gone; once."""
+        accrual = accruals.get(connection, self._workspace.owner, operation)
+        if accrual is None or accrual.ended is not None:
+            return
+        if ended > accrual.until:
+            self._accrue(connection, accrual, ended)
+        for held in self._standing(connection, operation):
+            self.guard.settle(
+                connection,
+                held,
+                lambda demand: demand.over(demand.start, min(demand.end or ended, ended)),
+                note="its provider says that it is gone",
+            )
+        accruals.close(connection, self._workspace.owner, operation, ended)
+
+    def accrue(self) -> int:
+        """Post the time of everything that stands longer than was held; how many there were."""
+        workspace = self._workspace
+        with workspace.store.begin() as connection:
+            now = workspace.clock.now()
+            late = accruals.late(connection, workspace.owner, now)
+            for accrual in late:
+                self._accrue(connection, accrual, now)
+        return len(late)
+
+    def expire(self) -> list[Reservation]:
+        """Let go of what lapsed unsent, and post in full what was sent and never settled."""
+        workspace = self._workspace
+        with workspace.store.begin() as connection:
+            return expire(connection, workspace.clock.now())
+
+    def prolong(self, operation: Operation, spec_what: str, until: datetime) -> None:
+        """Hold the next slice of what stands, before its end is moved to `until`.
+
+        Raises:
+            QuotaExceeded: The next slice does not fit; nothing was moved.
+        """
+        workspace = self._workspace
+        with self.guard.noting(spec_what), workspace.store.begin() as connection:
+            accrual = accruals.get(connection, workspace.owner, operation.id)
+            if accrual is None or until <= accrual.until:
+                return
+            first = ledger.get(connection, accrual.reservation)
+            if first is None:
+                return
+            admitted = self.guard.admitted(first)
+            demands = tuple(
+                demand.over(accrual.until, until)
+                for demand in admitted.demands
+                if demand.end is not None
+            )
+            self.guard.admit(
+                connection,
+                demands,
+                admitted.rule,
+                key=f"{_key(operation.id)}:{int(accrual.until.timestamp())}",
+                request=until.isoformat(),
+                operation=operation.id,
+                what=spec_what,
+                lease=until - workspace.clock.now(),
+                sent=True,
+            )
+            accruals.prolong(connection, workspace.owner, operation.id, until)
+
+    def _accrue(self, connection: Connection, accrual: accruals.Accrual, now: datetime) -> None:
+        """Post what stands beyond what was held: it has happened, so nothing refuses it."""
+        first = ledger.get(connection, accrual.reservation)
+        if first is None:
+            return
+        admitted = self.guard.admitted(first)
+        demands = tuple(
+            demand.over(accrual.until, now) for demand in admitted.demands if demand.end is not None
+        )
+        self.guard.admit(
+            connection,
+            demands,
+            replace(admitted.rule, pay=True, enforce=False),
+            key=f"{_key(accrual.operation)}:{int(accrual.until.timestamp())}:late",
+            request=now.isoformat(),
+            operation=accrual.operation,
+            what=f"{first.what}, past its time",
+            lease=timedelta(),  # posted in full at once, and put right when its end is known
+            sent=True,
+        )
+        accruals.prolong(connection, self._workspace.owner, accrual.operation, now)
+
+    def _standing(self, connection: Connection, operation: str) -> list[Reservation]:
+        return [held for held in ledger.of_operation(connection, operation) if held.state in _SENT]
+
+    def _admit(self, connection: Connection, operation: Operation, ask: Ask) -> Reservation:
+        return self.guard.admit(
+            connection,
+            ask.demands,
+            ask.rule,
+            key=_key(operation.id),
+            request=operation.spec_hash,
+            operation=operation.id,
+            what=ask.what,
+            lease=ask.lease,
+        )
+
+
+def _key(operation: str) -> str:
+    return f"operation:{operation}"
+
+
+def _billed(job: Job) -> tuple[datetime, datetime] | None:
+    """When a job ran, as it is billed; None where nobody says."""
+    started = job.started or (job.ended or job.created)
+    if job.billed_seconds is not None:
+        return started, started + timedelta(seconds=job.billed_seconds)
+    if job.started is not None and job.ended is not None:
+        return job.started, job.ended
+    return None

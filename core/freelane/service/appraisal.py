@@ -1,0 +1,142 @@
+"""What an operation asks for: the provider's estimate, on the terms of this account."""
+
+from contextlib import suppress
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from freelane.contract.provider import Provider
+from freelane.errors import DeadlineExceeded, ProviderError
+from freelane.model.endpoint import EndpointHandle, EndpointSpec
+from freelane.model.estimate import UNKNOWN_ACCOUNT, Account, Estimate, Reading, UnknownCost
+from freelane.model.job import JobSpec
+from freelane.model.operation import Verb
+from freelane.model.prediction import PredictionRequest
+from freelane.quota import readings
+from freelane.quota.demand import Demand
+from freelane.quota.eligibility import Eligible, judge
+from freelane.quota.terms import Terms
+from freelane.quota.weighing import Payer, source_of, weigh
+from freelane.quota.window import cells
+from freelane.service.workspace import Workspace
+
+DEFAULT_RUNTIME = timedelta(hours=1)
+"""How long a job may run where it bills and nothing is said."""
+READ_S = 15.0
+"""How long reading what the provider says of the account may take, in seconds."""
+
+
+class Appraisal:
+    """Weighs what the services are asked to do; holds nothing."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._accounts: dict[str, Account] = {}
+
+    def job_demands(self, provider: Provider, spec: JobSpec) -> tuple[Demand, ...]:
+        """What training it uses; nothing on the user's own hardware.
+
+        Raises:
+            QuotaExceeded: What it costs is unknown.
+        """
+        return self._weigh(
+            provider,
+            self._estimate(provider, spec),
+            duration=spec.max_runtime or DEFAULT_RUNTIME,
+        )
+
+    def endpoint_demands(self, provider: Provider, spec: EndpointSpec) -> tuple[Demand, ...]:
+        """What serving it uses until its time is over.
+
+        Raises:
+            QuotaExceeded: What it costs is unknown, or it bills while idle and has no end.
+        """
+        return self._weigh(provider, self._estimate(provider, spec), duration=spec.ttl)
+
+    def prediction_demands(
+        self, provider: Provider, handle: EndpointHandle, request: PredictionRequest
+    ) -> tuple[Demand, ...]:
+        """What one attempt of a prediction uses, at most.
+
+        Raises:
+            QuotaExceeded: What it costs is unknown.
+        """
+        if provider.quota is None or provider.info.owned:
+            return ()  # an endpoint of a provider that says nothing was not admitted
+        estimate = provider.quota.estimate_prediction(handle, request)
+        return self._weigh(provider, estimate, duration=None)
+
+    def terms(self, provider: Provider) -> Terms:
+        """On what terms it is used: what was said of the account, filled up by what can be read."""
+        terms = self._workspace.terms(provider.name)
+        if provider.quota is None or provider.info.owned:
+            return terms
+        if provider.name not in self._accounts:
+            read = UNKNOWN_ACCOUNT
+            with suppress(ProviderError, DeadlineExceeded):  # what nobody tells stays unknown
+                read = provider.quota.account(deadline=self._workspace.deadline(READ_S))
+            self._accounts[provider.name] = _filled(read, terms.account)
+        return replace(terms, account=self._accounts[provider.name])
+
+    def read_usage(self, provider: Provider) -> int:
+        """Take over what the provider itself says was used; how many numbers it told."""
+        workspace = self._workspace
+        if provider.quota is None or provider.info.owned:
+            return 0
+        try:
+            told = list(provider.quota.usage(deadline=workspace.deadline(READ_S)))
+        except (ProviderError, DeadlineExceeded):
+            return 0  # our own count stands
+        if told:
+            terms, now = self.terms(provider), workspace.clock.now()
+            with workspace.store.begin() as connection:
+                for reading in told:
+                    _observe(connection, reading, terms, now)
+        return len(told)
+
+    def _weigh(
+        self, provider: Provider, estimate: Estimate, *, duration: timedelta | None
+    ) -> tuple[Demand, ...]:
+        workspace = self._workspace
+        if not estimate.lines:
+            return ()
+        payer = Payer(owner=workspace.owner, project=workspace.project, spending=workspace.spending)
+        now = workspace.clock.now()
+        return weigh(estimate, self.terms(provider), payer, now=now, duration=duration)
+
+    def _estimate(self, provider: Provider, spec: JobSpec | EndpointSpec) -> Estimate:
+        if provider.info.owned:
+            return Estimate()
+        if provider.quota is None:
+            verb = Verb.TRAIN if isinstance(spec, JobSpec) else Verb.DEPLOY
+            why = f"plugin {provider.info.name} does not say what it uses"
+            return Estimate(lines=(UnknownCost(what=f"{verb} {spec.name}", why=why),))
+        if isinstance(spec, JobSpec):
+            return provider.quota.estimate_job(spec)
+        return provider.quota.estimate_endpoint(spec)
+
+
+def _observe(connection: Connection, reading: Reading, terms: Terms, now: datetime) -> None:
+    """Count at least what the provider says; a quota that nobody knows is passed over."""
+    for quota in terms.quotas:
+        verdict = judge(quota, terms.account, now)
+        if quota.id != reading.quota or not isinstance(verdict, Eligible):
+            continue
+        source = source_of(verdict.quota, terms, reading.subject_attributes)
+        told_by = f"read from {terms.provider}"
+        # What it says is of one window, however near its reset is.
+        (cell,) = cells(source.key, replace(source.window, skew_s=0), reading.as_of)
+        readings.observe(connection, cell, reading.used, reading.as_of, now, told_by)
+        if reading.limit is not None:
+            readings.learn_limit(connection, source.key, reading.limit, now, told_by)
+
+
+def _filled(read: Account, said: Account) -> Account:
+    """What was read, and what was said where nothing could be read."""
+    known = {
+        field.name: getattr(read, field.name)
+        for field in fields(Account)
+        if getattr(read, field.name) not in {None, ""}
+    }
+    return replace(said, **known)
