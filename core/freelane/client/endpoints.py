@@ -1,7 +1,7 @@
 """`client.endpoints`: deploy, look, predict, delete."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
 from freelane.client.models import find_model, newest_model
 from freelane.client.session import Session
+from freelane.contract.provider import Provider
 from freelane.errors import DeadlineExceeded, ResourceNotFound
 from freelane.model import artifact as model_artifact
 from freelane.model import endpoint as model
@@ -19,6 +20,7 @@ from freelane.model.name import parse_address
 from freelane.model.operation import Verb
 from freelane.model.plan import Plan
 from freelane.model.prediction import JsonValue, PredictionRequest
+from freelane.service.planning import Outlook
 
 if TYPE_CHECKING:
     from freelane.client.specs import Drafted
@@ -156,21 +158,45 @@ class Endpoints:
         existing = self._session.endpoint_records.existing(provider, spec.name)
         if existing is not None:
             self._session.serving.check_same(existing, artifact=model_of.id)
+        change = _change(existing)
+        ahead = Outlook()
+        if change == "create":
+            ahead = self._session.planning.outlook(
+                self._session.resolve(provider), spec, self._elsewhere(provider, spec)
+            )
         return Plan(
             verb=Verb.DEPLOY,
             provider=provider,
             emulated=self._session.emulated,
             owned=info.owned,
             name=spec.name,
-            change=_change(existing),
+            change=change,
             script=spec.script,
             files=len(spec.files),
             upload_bytes=drafted.upload_bytes + (0 if there else model_of.size_bytes),
             artifact=model_of.id,
             copy_from=None if there else model_of.provider,
+            egress_bytes=0 if there else self._egress(model_of),
             ttl=spec.ttl,
             warnings=drafted.warnings,
+            lines=ahead.lines,
+            refusal=ahead.refusal,
+            alternatives=ahead.alternatives,
+            exhaustion=ahead.exhaustion,
         )
+
+    def _egress(self, artifact: model_artifact.Artifact) -> int:
+        """What leaves a provider's network when the artifact is copied from it."""
+        info, _config = self._session.provider_config(artifact.provider)
+        return 0 if info.owned else artifact.size_bytes
+
+    def _elsewhere(
+        self, provider: str, spec: model.EndpointSpec
+    ) -> Iterator[tuple[Provider, model.EndpointSpec]]:
+        """The same endpoint at the other providers that deploy."""
+        for other, table in self._session.others(provider):
+            if other.deployer is not None:
+                yield other, replace(spec, options=getattr(table, "deploy", None))
 
     def deploy(
         self,

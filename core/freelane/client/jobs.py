@@ -1,17 +1,20 @@
 """`client.jobs`: train, look, follow, stop."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from freelane.client import show
 from freelane.client.session import Session
+from freelane.contract.provider import Provider
 from freelane.model import job as model
 from freelane.model.job import Hyperparameter, JobSpec
 from freelane.model.lifecycle import JobState
 from freelane.model.operation import Verb
 from freelane.model.plan import Plan
 from freelane.service.job_records import raise_if_failed
+from freelane.service.planning import Outlook
 
 if TYPE_CHECKING:
     from freelane.client.specs import Drafted
@@ -120,6 +123,10 @@ class Jobs:
         info, _config = self._session.provider_config(provider)
         spec = drafted.spec
         running = self._session.training.running_like(provider, spec.name, drafted.spec_hash)
+        wired = self._session.resolve(provider)
+        ahead = Outlook()
+        if running is None:
+            ahead = self._session.planning.outlook(wired, spec, self._elsewhere(provider, spec))
         return Plan(
             verb=Verb.TRAIN,
             provider=provider,
@@ -132,7 +139,17 @@ class Jobs:
             upload_bytes=drafted.upload_bytes,
             max_runtime=spec.max_runtime,
             warnings=drafted.warnings,
+            lines=ahead.lines,
+            refusal=ahead.refusal,
+            alternatives=ahead.alternatives,
+            exhaustion=ahead.exhaustion,
         )
+
+    def _elsewhere(self, provider: str, spec: JobSpec) -> Iterator[tuple[Provider, JobSpec]]:
+        """The same job on the other providers that train."""
+        for other, table in self._session.others(provider):
+            if other.trainer is not None:
+                yield other, replace(spec, options=getattr(table, "train", None))
 
     def submit(
         self,

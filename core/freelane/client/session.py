@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,13 @@ from freelane.clock import Clock, SystemClock
 from freelane.config.load import Config
 from freelane.config.owner import owner_id
 from freelane.contract.capability import Capability
-from freelane.contract.provider import Checks, Provider, ProviderContext, ProviderInfo
+from freelane.contract.provider import (
+    Checks,
+    Provider,
+    ProviderContext,
+    ProviderInfo,
+    RationCommand,
+)
 from freelane.errors import (
     CapabilityUnsupported,
     ConfigError,
@@ -28,6 +35,7 @@ from freelane.service.accounting import Accounting
 from freelane.service.artifacts import ArtifactService
 from freelane.service.endpoint_records import EndpointRecords
 from freelane.service.job_records import JobRecords
+from freelane.service.planning import Planning
 from freelane.service.serving import ServingService
 from freelane.service.training import TrainingService
 from freelane.service.upkeep import CleanupReport, UpkeepService
@@ -104,6 +112,10 @@ class Session:
         return EndpointRecords(self.workspace, self.accounting)
 
     @cached_property
+    def planning(self) -> Planning:
+        return Planning(self.accounting, self.workspace.spending.policy)
+
+    @cached_property
     def training(self) -> TrainingService:
         return TrainingService(self.workspace, self.job_records, self.accounting)
 
@@ -154,6 +166,21 @@ class Session:
             info = self.registry.info(self.config.provider_table(name).plugin)
             self._terms[name] = terms_of(self.config, name, info, emulated=self.emulated)
         return self._terms[name]
+
+    def others(self, provider: str) -> "Iterator[tuple[Provider, BaseModel]]":
+        """Every other provider that could be used as it is configured, the user's own first."""
+        infos = self.registry.infos()
+        names = dict.fromkeys([*self.config.provider_names(), *infos])
+        ready = []
+        for name in names:
+            if name == provider:
+                continue
+            try:
+                _info, table = self.provider_config(name)
+                ready.append((self.resolve(name), table))
+            except FreelaneError:
+                continue  # what cannot be used is no alternative
+        yield from sorted(ready, key=lambda found: not found[0].info.owned)
 
     def provider_config(self, name: str) -> "tuple[ProviderInfo, BaseModel]":
         """The declaration of a configured provider and its table, validated."""
@@ -219,6 +246,17 @@ class Session:
             clock=self.clock,
             folder=Path(self.folder) / name,
             environ=environ,
+            ration=self._ration(name),
+        )
+
+    def _ration(self, name: str) -> RationCommand:
+        """How an endpoint's server has its rate counted in this very database."""
+        url = self.config.database_url
+        words = ["-P", "-m", "freelane.runtime.ration", "--folder", str(self.folder)]
+        words += ["--provider", name, *(["--emulated"] if self.emulated else [])]
+        return RationCommand(
+            argv=(sys.executable, *words),
+            env={"FREELANE_DATABASE_URL": url.get_secret_value()} if url else {},
         )
 
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 
-from freelane.model.quota import Kind, Price, Unit, Window
+from freelane.model.quota import Confidence, Kind, Price, Unit, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,10 @@ class Source:
     window: Window
     limit: int | None
     """What may be used in each window, the safety margin taken off; None is only counted."""
+    origin: str = ""
+    """Where the limit's number is from."""
+    as_of: date | None = None
+    confidence: Confidence | None = None
     unread: bool = False
     """Credit of which the user has not said how much is left: usable only once it was read."""
 

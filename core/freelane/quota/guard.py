@@ -82,6 +82,13 @@ class Guard:
         allocation = allocate(demands, balances, rule, stepped_back_from=also)
         return Preview(allocation=allocation, balances=balances, rule=rule)
 
+    def refusal_of(self, seen: Preview) -> str | None:
+        """Why it would be refused now, and what helps; None where it would not be."""
+        if not seen.allocation.shortfalls:
+            return None
+        error = self._refusal(seen.allocation.shortfalls)
+        return error.message + (f" ({error.hint})" if error.hint else "")
+
     def consent(self, demands: Sequence[Demand]) -> Rule:
         """What may pay, a person having been asked where the configuration says `ask`.
 

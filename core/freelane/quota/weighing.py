@@ -120,6 +120,9 @@ def source_of(quota: Quota, terms: Terms, attributes: Mapping[str, str]) -> Sour
         unit=quota.unit,
         window=quota.window,
         limit=max(0, quota.limit - quota.safety_margin),
+        origin=quota.source,
+        as_of=quota.as_of,
+        confidence=quota.confidence,
     )
 
 
