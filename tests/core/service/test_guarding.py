@@ -1,0 +1,520 @@
+"""Training and serving behind the guard, on a provider that bills and counts by itself."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pytest
+
+from freelane.errors import (
+    CapabilityUnsupported,
+    OutcomeUnknown,
+    ProviderUnreachable,
+    QuotaExceeded,
+)
+from freelane.model.budget import Budget
+from freelane.model.estimate import Account, Estimate, Reading, UnknownCost
+from freelane.model.quota import Eligibility, Kind, Plan, QuotaKey, Unit, Window, WindowKind
+from freelane.model.spending import Credits, Exhausted, Policy, Spending
+from freelane.model.usage import Cover
+from freelane.quota import ledger
+from freelane.quota.audit import explain
+from freelane.quota.cell import Balance
+from freelane.quota.ledger import State
+from freelane.quota.window import cells
+from freelane.service.planning import Planning
+
+HOUR_MS = 3_600_000
+USD = 10**9
+PAYING = Spending(policy=Policy.BUDGET, project_budget=Budget.parse("10 USD/month"))
+
+
+def train(house, spec, *, spec_hash="h1"):
+    return house.training.submit(
+        spec, provider="cloud", spec_hash=spec_hash, deadline=house.workspace.deadline()
+    )
+
+
+def deploy(house, spec, model, *, spec_hash="h1"):
+    return house.serving.deploy(
+        spec,
+        model,
+        provider="cloud",
+        spec_hash=spec_hash,
+        deadline=house.workspace.deadline(),
+        wait=True,
+    )
+
+
+@pytest.fixture
+def month(script):
+    return script.allowance("x.y", 1).window
+
+
+@pytest.fixture
+def balance(store, clock, month):
+    """What stands on a line of the cloud's, in this month."""
+
+    def look(quota, subject="", *, provider="cloud", at=None, window=month) -> Balance:
+        key = str(QuotaKey(provider, quota, subject))
+        (cell, *_) = cells(key, replace(window, skew_s=0), at or clock.now())
+        with store.read() as connection:
+            return ledger.glance(connection, [cell], clock.now())[cell]
+
+    return look
+
+
+@pytest.fixture
+def tight(cloud, script):
+    """One hour of training and one of serving are free."""
+    cloud.quotas = (
+        script.allowance("cloud.training", HOUR_MS),
+        script.allowance("cloud.endpoint", HOUR_MS),
+        script.allowance("cloud.requests", 5, Unit.REQUESTS),
+    )
+
+
+def reservations(store, operation):
+    with store.read() as connection:
+        return [(held.state, held.what) for held in ledger.of_operation(connection, operation)]
+
+
+# Holding
+
+
+def test_a_job_holds_its_longest_run_before_it_is_submitted(new_process, cloud, job_spec, balance):
+    seen = []
+    cloud.before = lambda call: seen.append(balance("training"))
+    train(new_process(), job_spec)
+    assert seen == [Balance(0, HOUR_MS)]
+
+
+def test_it_is_settled_by_what_the_provider_billed(
+    new_process, cloud, clock, job_spec, balance, store
+):
+    house = new_process()
+    job = train(house, job_spec)
+    clock.advance(timedelta(minutes=12))
+    job = house.jobs.refresh(job)
+    assert cloud.billed("cloud.training") == HOUR_MS // 5
+    assert balance("training") == Balance(HOUR_MS // 5, 0)
+    assert reservations(store, job.operation) == [(State.SETTLED, "train cloud/digits")]
+
+
+def test_what_is_not_free_is_refused_before_anything_is_made(
+    new_process, cloud, job_spec, tight, balance
+):
+    spec = replace(job_spec, max_runtime=timedelta(minutes=61))
+    with pytest.raises(QuotaExceeded) as refused:
+        train(new_process(), spec)
+    assert cloud.calls == []
+    assert balance("training") == Balance()
+    assert refused.value.resets_at == "2026-02-01T00:00:00+00:00"
+    assert refused.value.quota_id == "cloud/training"
+    assert "would cost $0.0038" in refused.value.message
+
+
+def test_a_refusal_can_be_explained_by_its_id(new_process, job_spec, tight, store):
+    with pytest.raises(QuotaExceeded) as refused:
+        train(new_process(), replace(job_spec, max_runtime=timedelta(hours=2)))
+    with store.read() as connection:
+        told = explain(connection, refused.value.refusal)
+    assert told is not None
+
+
+def test_jobs_at_once_do_not_share_what_is_free(new_process, job_spec, tight):
+    house = new_process()
+    train(house, replace(job_spec, max_runtime=timedelta(minutes=40)))
+    with pytest.raises(QuotaExceeded):
+        other = replace(job_spec, name="other", max_runtime=timedelta(minutes=40))
+        train(house, other, spec_hash="h2")
+
+
+def test_a_job_that_says_nothing_may_run_an_hour(new_process, cloud, job_spec, tight, clock):
+    house = new_process()
+    train(house, replace(job_spec, max_runtime=None))
+    clock.advance(timedelta(hours=5))
+    assert cloud.billed("cloud.training") == HOUR_MS
+
+
+def test_nobody_looking_it_is_posted_in_full_and_put_right_when_somebody_does(
+    new_process, cloud, clock, job_spec, balance
+):
+    house = new_process()
+    job = train(house, job_spec)
+    cloud._jobs[job.handle.name].ended = clock.now() + timedelta(minutes=6)
+    cloud._jobs[job.handle.name].state = "SUCCEEDED"
+    clock.advance(timedelta(days=2))
+    house.accounting.expire()
+    assert balance("training") == Balance(HOUR_MS, 0)
+    house.jobs.refresh(job)
+    assert balance("training") == Balance(HOUR_MS // 10, 0)
+
+
+def test_a_definite_refusal_gives_everything_back(new_process, cloud, job_spec, balance, script):
+    def refuse(call):
+        raise ProviderUnreachable("refused", provider="cloud")
+
+    cloud.before = refuse
+    with pytest.raises(ProviderUnreachable):
+        train(new_process(), job_spec)
+    assert balance("training") == Balance()
+
+
+def test_an_unknown_outcome_stays_held_until_it_is_known(
+    new_process, cloud, job_spec, balance, clock
+):
+    def lose(call):
+        raise OutcomeUnknown("the reply was lost", operation="submit")
+
+    cloud.after = lose
+    with pytest.raises(OutcomeUnknown):
+        train(new_process(), job_spec)
+    assert balance("training") == Balance(0, HOUR_MS)
+    cloud.after = lambda call: None
+    house = new_process()
+    job = train(house, job_spec)
+    clock.advance(timedelta(minutes=6))
+    house.jobs.refresh(job)
+    assert balance("training") == Balance(HOUR_MS // 10, 0)
+
+
+def test_a_rerun_long_after_its_hold_lapsed_holds_anew(
+    new_process, cloud, clock, job_spec, balance, crash
+):
+    house = new_process()
+    commits = iter(range(9))
+
+    def die():
+        if next(commits) == 1:  # the intent and its hold are written, nothing is sent
+            raise crash
+
+    house.store.before = die
+    with pytest.raises(crash):
+        train(house, job_spec)
+    clock.advance(timedelta(days=1))
+    new_process().accounting.expire()
+    assert balance("training") == Balance()
+    train(new_process(), job_spec)
+    assert balance("training") == Balance(0, HOUR_MS)
+
+
+# Who pays
+
+
+def test_a_zero_budget_blocks_what_is_paid_and_nothing_that_is_free(new_process, job_spec, tight):
+    nothing = Spending(policy=Policy.BUDGET, project_budget=Budget.parse("0 USD/month"))
+    house = new_process(spending=nothing)
+    train(house, replace(job_spec, max_runtime=timedelta(minutes=30)))
+    with pytest.raises(QuotaExceeded, match=r"project budget of 0 USD/month"):
+        train(house, replace(job_spec, name="b"), spec_hash="h2")
+
+
+def test_a_budget_pays_what_is_not_free_and_gets_back_what_was_not_used(
+    new_process, clock, job_spec, tight, balance
+):
+    house = new_process(spending=PAYING)
+    job = train(house, replace(job_spec, max_runtime=timedelta(hours=3)))
+    assert balance("budget.project", "me/digits", provider="freelane").held == 0.46 * USD
+    clock.advance(timedelta(minutes=90))
+    house.jobs.refresh(job)
+    assert balance("training") == Balance(HOUR_MS, 0)
+    assert balance("budget.project", "me/digits", provider="freelane") == Balance(0.115 * USD, 0)
+    assert balance("spent") == Balance(0.115 * USD, 0)
+
+
+def test_two_projects_share_the_users_own_budget(new_process, job_spec, tight):
+    capped = Spending(
+        policy=Policy.BUDGET,
+        project_budget=Budget.parse("1 USD/month"),
+        user_budget=Budget.parse("0.50 USD/month"),
+    )
+    three = replace(job_spec, max_runtime=timedelta(hours=3))
+    train(new_process(spending=capped), three)
+    with pytest.raises(QuotaExceeded, match="user budget"):
+        other = replace(three, project="letters")
+        train(new_process(spending=capped, project="letters"), other, spec_hash="h2")
+
+
+def test_counting_refuses_nothing(new_process, job_spec, tight, balance):
+    house = new_process(spending=Spending(policy=Policy.COUNT))
+    train(house, replace(job_spec, max_runtime=timedelta(hours=3)))
+    assert balance("training").held == HOUR_MS
+    assert balance("spent").held == 0.46 * USD
+
+
+@pytest.mark.parametrize("policy", list(Policy))
+def test_an_unknown_cost_is_refused_under_every_policy(new_process, cloud, job_spec, policy):
+    cloud.estimates["job"] = Estimate(
+        lines=(UnknownCost(what="a p9 machine", why="no price is known"),)
+    )
+    spending = Spending(policy=policy, project_budget=Budget.parse("9 USD/day"))
+    with pytest.raises(QuotaExceeded, match="a p9 machine costs is unknown"):
+        train(new_process(spending=spending), job_spec)
+    assert cloud.calls == []
+
+
+def test_a_price_that_nobody_knows_is_refused_and_says_where_to_put_it(
+    new_process, cloud, job_spec, tight
+):
+    cloud.prices.clear()
+    with pytest.raises(QuotaExceeded) as refused:
+        train(new_process(spending=PAYING), replace(job_spec, max_runtime=timedelta(hours=3)))
+    assert cloud.calls == []
+    assert refused.value.exit_code == 4
+
+
+def test_a_provider_that_says_nothing_of_costs_is_refused(new_process, job_spec):
+    with pytest.raises(QuotaExceeded, match="does not say what it uses"):
+        train(new_process(counts=False), job_spec)
+
+
+@pytest.fixture
+def credit(cloud, script):
+    """A hundred dollars of credit, and nothing that is free."""
+    row = replace(
+        script.allowance("cloud.credit", 100 * USD, Unit.NANO_USD),
+        id="credit",
+        kind=Kind.CREDIT,
+        meter="*",
+        window=Window(kind=WindowKind.LIFETIME),
+    )
+    cloud.quotas = (row,)
+    cloud.account = Account(credit_nano_usd=20 * USD)
+    return row.window
+
+
+def test_credit_is_used_where_the_configuration_says_so(new_process, job_spec, credit, balance):
+    train(new_process(spending=Spending(credits=Credits.USE)), job_spec)
+    assert balance("credit", window=credit).held == 0.23 * USD
+
+
+def test_credit_is_refused_where_it_is_to_be_asked_for_and_nobody_is_there(
+    new_process, job_spec, credit
+):
+    with pytest.raises(QuotaExceeded):
+        train(new_process(spending=Spending(credits=Credits.ASK)), job_spec)
+
+
+def test_a_person_who_agrees_lets_credit_pay_and_is_told_how_much(
+    new_process, job_spec, credit, balance
+):
+    asked = []
+
+    def agree(question):
+        asked.append(question)
+        return True
+
+    train(new_process(spending=Spending(credits=Credits.ASK), confirm=agree), job_spec)
+    assert asked == ["this is not free: it uses $0.23 of credit. Go on?"]
+    assert balance("credit", window=credit).held == 0.23 * USD
+
+
+def test_a_person_who_declines_is_refused(new_process, cloud, job_spec, credit):
+    with pytest.raises(QuotaExceeded):
+        train(new_process(confirm=lambda question: False), job_spec)
+    assert cloud.calls == []
+
+
+def test_never_is_never_even_where_somebody_could_be_asked(new_process, job_spec, credit):
+    with pytest.raises(QuotaExceeded):
+        train(
+            new_process(spending=Spending(credits=Credits.NEVER), confirm=lambda question: True),
+            job_spec,
+        )
+
+
+def test_credit_of_which_nobody_knows_how_much_is_left_is_not_used(
+    new_process, cloud, job_spec, credit
+):
+    cloud.account = Account()
+    with pytest.raises(QuotaExceeded):
+        train(new_process(spending=Spending(credits=Credits.USE)), job_spec)
+
+
+def test_credit_is_capped_by_the_providers_last_reading(
+    new_process, cloud, clock, job_spec, credit
+):
+    cloud.account = Account()
+    cloud.readings = [Reading(quota="credit", used=int(99.9 * USD), as_of=clock.now())]
+    with pytest.raises(QuotaExceeded):
+        train(new_process(spending=Spending(credits=Credits.USE)), job_spec)
+
+
+def test_exhausted_ask_lets_a_person_pay_once(new_process, job_spec, tight, balance):
+    asked = []
+    house = new_process(
+        spending=Spending(exhausted=Exhausted.ASK),
+        confirm=lambda question: bool(asked.append(question)) or True,
+    )
+    train(house, replace(job_spec, max_runtime=timedelta(hours=2)))
+    assert asked == ["this is not free: it uses $0.23 of money. Go on?"]
+    assert balance("spent").held == 0.23 * USD
+
+
+# The account
+
+
+def test_an_unknown_account_is_refused_naming_the_key(new_process, cloud, script, job_spec):
+    row = script.allowance("cloud.training", 50 * HOUR_MS)
+    cloud.quotas = (replace(row, eligibility=Eligibility(plans=frozenset({Plan.LEGACY}))),)
+    with pytest.raises(QuotaExceeded) as refused:
+        train(new_process(), job_spec)
+    assert refused.value.hint == "set account_plan in [providers.cloud]"
+    assert cloud.calls == []
+    cloud.account = Account(plan=Plan.LEGACY)
+    assert train(new_process(), job_spec).handle is not None
+
+
+def test_an_account_that_does_not_have_the_allowance_pays(new_process, cloud, script, job_spec):
+    row = script.allowance("cloud.training", 50 * HOUR_MS)
+    cloud.quotas = (replace(row, eligibility=Eligibility(opened_before=date(2025, 7, 15))),)
+    cloud.account = Account(opened=date(2026, 1, 1))
+    with pytest.raises(QuotaExceeded, match="no free allowance covers it"):
+        train(new_process(), job_spec)
+
+
+def test_what_the_provider_counted_itself_is_counted(
+    new_process, cloud, clock, job_spec, tight, balance
+):
+    cloud.readings = [Reading(quota="training", used=HOUR_MS // 2, as_of=clock.now())]
+    with pytest.raises(QuotaExceeded):
+        train(new_process(), job_spec)
+    assert balance("training") == Balance(HOUR_MS // 2, 0)
+
+
+# What stands
+
+
+def test_the_kill_switch_is_armed_before_there_is_anything_to_end(
+    new_process, cloud, endpoint_spec, model, clock
+):
+    endpoint = deploy(new_process(), endpoint_spec, model)
+    assert cloud.calls == ["arm", "deploy"]
+    (timer,) = cloud.timers.values()
+    assert timer.ends == endpoint.expires_at == clock.now() + endpoint_spec.ttl
+
+
+def test_what_bills_while_idle_and_has_no_end_is_refused(new_process, cloud, endpoint_spec, model):
+    with pytest.raises(QuotaExceeded, match="it needs an end") as refused:
+        deploy(new_process(), replace(endpoint_spec, ttl=None), model)
+    assert "--ttl" in refused.value.hint
+    assert cloud.calls == []
+
+
+def test_what_costs_nothing_while_idle_needs_no_end(new_process, cloud, endpoint_spec, model):
+    cloud.estimates["endpoint"] = Estimate()
+    deploy(new_process(), replace(endpoint_spec, ttl=None), model)
+    assert cloud.calls == ["deploy"]
+
+
+def test_a_provider_that_cannot_end_it_by_itself_is_refused(
+    new_process, cloud, endpoint_spec, model
+):
+    with pytest.raises(CapabilityUnsupported):
+        deploy(new_process(arms=False), endpoint_spec, model)
+    assert cloud.calls == []
+
+
+def test_a_kill_switch_that_cannot_be_armed_leaves_nothing(
+    new_process, cloud, endpoint_spec, model, balance
+):
+    def refuse(call):
+        if call == "arm":
+            raise ProviderUnreachable("no timer", provider="cloud")
+
+    cloud.before = refuse
+    with pytest.raises(ProviderUnreachable):
+        deploy(new_process(), endpoint_spec, model)
+    assert (cloud.endpoints, cloud.timers) == ({}, {})
+    assert balance("endpoint") == Balance()
+
+
+def test_an_endpoint_that_is_deleted_early_gives_the_rest_back(
+    new_process, cloud, clock, endpoint_spec, model, balance
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    assert balance("endpoint") == Balance(0, HOUR_MS // 2)
+    clock.advance(timedelta(minutes=10))
+    house.serving.delete(endpoint, deadline=house.workspace.deadline())
+    assert balance("endpoint") == Balance(HOUR_MS // 6, 0)
+    assert cloud.billed("cloud.endpoint") == HOUR_MS // 6
+    assert cloud.timers == {}
+
+
+def test_an_endpoint_that_crosses_a_reset_is_charged_to_both_months(
+    new_process, clock, endpoint_spec, model, balance
+):
+    clock.advance(timedelta(days=16, hours=11, minutes=45))  # 23:45 of the month's last day
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    january, february = clock.now(), clock.now() + timedelta(minutes=20)
+    quarter = HOUR_MS // 4
+    assert balance("endpoint", at=january) == Balance(0, quarter)
+    assert balance("endpoint", at=february) == Balance(0, quarter)
+    clock.advance(timedelta(minutes=20))
+    house.serving.delete(endpoint, deadline=house.workspace.deadline())
+    assert balance("endpoint", at=january) == Balance(quarter, 0)
+    assert balance("endpoint", at=february) == Balance(HOUR_MS // 12, 0)
+
+
+def test_one_that_its_kill_switch_ended_is_charged_to_its_end_whenever_it_is_noticed(
+    new_process, cloud, clock, endpoint_spec, model, balance
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    clock.advance(timedelta(days=3))
+    house.accounting.expire()
+    assert balance("endpoint") == Balance(HOUR_MS // 2, 0)
+    house.endpoints.refresh(endpoint)
+    assert balance("endpoint") == Balance(HOUR_MS // 2, 0)
+    assert cloud.billed("cloud.endpoint") == HOUR_MS // 2
+
+
+def test_one_that_outlives_its_time_is_charged_until_the_provider_says_it_is_gone(
+    new_process, cloud, clock, endpoint_spec, model, balance
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    cloud._timers.clear()  # it never fires
+    clock.advance(timedelta(hours=2))
+    assert house.accounting.accrue() == 1
+    assert balance("endpoint").used == 2 * HOUR_MS
+    clock.advance(timedelta(hours=1))
+    house.accounting.accrue()
+    assert balance("endpoint").used == 3 * HOUR_MS
+    house.serving.delete(endpoint, deadline=house.workspace.deadline())
+    assert balance("endpoint").used <= cloud.billed("cloud.endpoint") == 3 * HOUR_MS
+
+
+# Looking ahead
+
+
+def test_a_plan_says_what_pays_and_holds_nothing(new_process, cloud, job_spec, tight, balance):
+    house = new_process()
+    wired = house.workspace.resolve("cloud")
+    ahead = Planning(house.accounting, Policy.FREE).outlook(wired, job_spec)
+    (line,) = ahead.lines
+    assert (line.cover, line.before, line.amount, line.limit) == (
+        Cover.FREE, 0, HOUR_MS, HOUR_MS,
+    )  # fmt: skip
+    assert ahead.refusal is None
+    assert balance("training") == Balance()
+    assert cloud.calls == []
+
+
+def test_a_plan_that_does_not_fit_offers_only_what_does(
+    new_process, cloud, second_cloud, script, job_spec, tight
+):
+    second_cloud.quotas = ()
+    house = new_process()
+    wired = house.workspace.resolve("cloud")
+    other = house.workspace.resolve("second")
+    long = replace(job_spec, max_runtime=timedelta(minutes=90))
+    ahead = Planning(house.accounting, Policy.FREE).outlook(wired, long, [(other, long)])
+    assert ahead.refusal is not None
+    assert ahead.alternatives == ('max_runtime = "45m" in [train]',)
+    second_cloud.quotas = (script.allowance("cloud.training", 9 * HOUR_MS),)
+    ahead = Planning(house.accounting, Policy.FREE).outlook(wired, long, [(other, long)])
+    assert "--provider second" in ahead.alternatives
+    train(house, replace(job_spec, max_runtime=timedelta(minutes=45)))  # what it offered does fit
