@@ -124,8 +124,8 @@ def test_a_refusal_can_be_explained_by_its_id(new_process, job_spec, tight, stor
 def test_jobs_at_once_do_not_share_what_is_free(new_process, job_spec, tight):
     house = new_process()
     train(house, replace(job_spec, max_runtime=timedelta(minutes=40)))
+    other = replace(job_spec, name="other", max_runtime=timedelta(minutes=40))
     with pytest.raises(QuotaExceeded):
-        other = replace(job_spec, name="other", max_runtime=timedelta(minutes=40))
         train(house, other, spec_hash="h2")
 
 
@@ -230,9 +230,9 @@ def test_two_projects_share_the_users_own_budget(new_process, job_spec, tight):
     )
     three = replace(job_spec, max_runtime=timedelta(hours=3))
     train(new_process(spending=capped), three)
+    letters = new_process(spending=capped, project="letters")
     with pytest.raises(QuotaExceeded, match="user budget"):
-        other = replace(three, project="letters")
-        train(new_process(spending=capped, project="letters"), other, spec_hash="h2")
+        train(letters, replace(three, project="letters"), spec_hash="h2")
 
 
 def test_counting_refuses_nothing(new_process, job_spec, tight, balance):
