@@ -8,7 +8,7 @@ from freelane.cli import render
 from freelane.cli.options import Session, Verb
 
 if TYPE_CHECKING:
-    from freelane.service.upkeep import CleanupReport
+    from freelane.service.cleanup_report import CleanupReport
 
 
 @click.command("cleanup", cls=Verb)
@@ -42,7 +42,7 @@ def down(ctx: click.Context, session: Session, *, everything: bool) -> None:
     if not everything:
         raise click.UsageError("down ends all jobs and endpoints of yours: say --all", ctx)
     with session.client() as client, session.output.progress("ending everything"):
-        report = client.down()
+        report = client.down(delete=True)
     _tell(ctx, session, report, empty="nothing was running")
 
 

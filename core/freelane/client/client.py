@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,10 +17,12 @@ from freelane.config.load import Config, load
 from freelane.contract.capability import Capability, Support
 from freelane.contract.provider import Check
 from freelane.errors import FreelaneError
-from freelane.service.upkeep import CleanupReport
+from freelane.service.cleanup_report import CleanupReport
+from freelane.service.sweeping import AT_MOST
 
 if TYPE_CHECKING:
     from freelane.registry import PluginRow
+    from freelane.service.costs import CostReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,20 +116,59 @@ class Client:
         """Check what Freelane and its providers need, one line each; spends nothing."""
         return diagnosis.diagnose(self._session, provider)
 
-    def cleanup(self, *, delete: bool = False, rebuild: bool = False) -> CleanupReport:
-        """Bring the records up to date and list what nothing wants; with `delete`, delete it.
+    def cleanup(
+        self,
+        *,
+        delete: bool = False,
+        rebuild: bool = False,
+        older_than: timedelta | None = None,
+        at_most: int = AT_MOST,
+    ) -> CleanupReport:
+        """Bring the records up to date and list what nothing wants; with `delete`, end it.
 
-        With `rebuild`, a state database that cannot be read is moved aside and what the providers
-        still know is recorded anew.
+        What nothing recorded wants is listed, what is past its time, and kill switches that have
+        nothing left to end; only ever with this owner's tag. With `rebuild`, a state database that
+        cannot be read is first moved aside and what the providers still know is recorded anew.
+
+        Args:
+            delete: End what is listed.
+            rebuild: Record anew, from the tags.
+            older_than: Only what was made so long ago.
+            at_most: Only so many; the report says how many are left.
         """
         session = self._session
-        if rebuild:
-            return session.rebuild()
-        return session.upkeep.cleanup(session.reachable_providers(), delete=delete)
+        report = session.rebuild() if rebuild else CleanupReport()
+        providers = session.reachable_providers()
+        report.add(
+            session.upkeep.cleanup(providers, delete=delete, older_than=older_than, at_most=at_most)
+        )
+        return report
 
-    def down(self) -> CleanupReport:
-        """End every job and endpoint of this owner on every configured provider."""
-        return self._session.upkeep.down(self._session.reachable_providers())
+    def down(
+        self,
+        *,
+        delete: bool = False,
+        older_than: timedelta | None = None,
+        at_most: int = AT_MOST,
+    ) -> CleanupReport:
+        """List all that stands of this owner on every configured provider; with `delete`, end it.
+
+        Args:
+            delete: End what is listed: every job and endpoint of every project. Models stay.
+            older_than: Only what was made so long ago.
+            at_most: Only so many; the report says how many are left.
+        """
+        session = self._session
+        return session.upkeep.down(
+            session.reachable_providers(), delete=delete, older_than=older_than, at_most=at_most
+        )
+
+    def costs(self) -> "CostReport":
+        """What exists at every configured provider and bills or could, ours and not ours."""
+        from freelane.service.costs import CostService  # noqa: PLC0415 - only to price
+
+        session = self._session
+        return CostService(session.workspace).costs(session.reachable_providers())
 
     def close(self) -> None:
         """Close connections. Jobs and endpoints go on."""

@@ -46,7 +46,7 @@ def project(work):
 def client(project):
     with Client() as opened:
         yield opened
-        opened.down()
+        opened.down(delete=True)
 
 
 def test_a_model_is_trained_served_and_asked(client):
@@ -194,7 +194,7 @@ def test_a_model_is_carried_to_where_it_is_served(acme, project, section):
         assert endpoint.predict([[1, 2]]).predictions == [4]
         assert client.endpoints.plan().copy_from is None
         assert {copy.record.provider for copy in client.artifacts.list()} == {"acme", "local"}
-        client.down()
+        client.down(delete=True)
 
 
 def test_a_provider_that_does_not_serve_names_those_that_do(acme, project):
@@ -204,7 +204,7 @@ def test_a_provider_that_does_not_serve_names_those_that_do(acme, project):
         with pytest.raises(CapabilityUnsupported, match="local"):
             client.endpoints.deploy(job.artifact)
         assert client.endpoints.list() == []
-        client.down()
+        client.down(delete=True)
 
 
 def test_listings_go_on_without_the_plugin_of_a_record(acme, project, monkeypatch):
@@ -221,5 +221,5 @@ def test_listings_go_on_without_the_plugin_of_a_record(acme, project, monkeypatc
         assert any(job.id in problem for problem in report.problems)
     monkeypatch.delenv("FREELANE_PLUGINS")
     with Client(provider="acme") as client:
-        client.down()
+        client.down(delete=True)
         assert client.jobs.get(job.id).state.final

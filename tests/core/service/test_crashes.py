@@ -9,7 +9,7 @@ import itertools
 import pytest
 
 from freelane.errors import AuthenticationFailed
-from freelane.model.operation import Resource, ResourceKind
+from freelane.model.operation import ResourceKind
 
 POINTS = ["before the call", "after the provider's commit", "before our commit", "after our commit"]
 
@@ -87,9 +87,11 @@ def test_a_rerun_converges_from_every_crash_point(
     for _nth in crash_each(verb, point, new_process, cloud, spec, model, crash):
         house = new_process()
         VERBS[verb](house, spec, model)
-        untracked = house.upkeep.cleanup(["cloud"], delete=False)
-        assert untracked.strays == []
+        untracked = house.upkeep.cleanup(["cloud"], delete=True)
+        # A timer whose endpoint is gone ends nothing and costs nothing; the rest is not untracked.
+        assert {stray.kind for stray in untracked.strays} <= {ResourceKind.KILL_SWITCH}
         assert untracked.problems == []
+        assert house.upkeep.cleanup(["cloud"], delete=False).strays == []
         if verb == "deploy":
             assert len(cloud.endpoints) == 1
             VERBS["delete"](house, spec, model)
@@ -115,25 +117,19 @@ def test_cleanup_leaves_nothing_untracked_from_every_crash_point(
         assert cloud.endpoints == {}
 
 
-def test_cleanup_touches_no_foreign_resource(new_process, cloud, endpoint_spec, model, store):
+def test_cleanup_touches_no_foreign_resource(
+    new_process, cloud, script, endpoint_spec, model, store
+):
     house = new_process()
     deploy(house, endpoint_spec, model)
     with store.begin() as connection:
         connection.exec_driver_sql("DELETE FROM endpoints")
-    cloud.decoys = [
-        Resource(
-            kind=ResourceKind.ENDPOINT,
-            name=f"fl-digits-digits-{n:08x}",
-            ref="r",
-            state="READY",
-            tags={"freelane-owner": "somebody"} if n % 2 else {},
-        )
-        for n in range(1000)
-    ]
+    cloud.decoys = script.foreign(1000)
     report = house.upkeep.cleanup(["cloud"], delete=True)
-    assert [stray.action for stray in report.strays] == ["deleted"]
-    assert cloud.endpoints == {}
-    assert cloud.calls.count("remove") == 1
+    assert [stray.action for stray in report.strays] == ["deleted", "deleted"]
+    assert (cloud.endpoints, cloud.timers) == ({}, {})
+    assert cloud.calls.count("remove") == 2
+    assert cloud.touched == []
 
 
 def test_cleanup_is_a_dry_run_by_default(new_process, cloud, endpoint_spec, model, store):
@@ -142,7 +138,7 @@ def test_cleanup_is_a_dry_run_by_default(new_process, cloud, endpoint_spec, mode
     with store.begin() as connection:
         connection.exec_driver_sql("DELETE FROM endpoints")
     report = house.upkeep.cleanup(["cloud"], delete=False)
-    assert [stray.action for stray in report.strays] == ["would delete"]
+    assert [stray.action for stray in report.strays] == ["would delete", "would delete"]
     assert len(cloud.endpoints) == 1
 
 
@@ -164,9 +160,9 @@ def test_what_the_provider_still_knows_is_recorded_again(
 def test_down_ends_what_runs_and_updates_the_records(new_process, cloud, endpoint_spec, model):
     house = new_process()
     deploy(house, endpoint_spec, model)
-    report = house.upkeep.down(["cloud", "second"])
-    assert [stray.action for stray in report.strays] == ["deleted"]
-    assert cloud.endpoints == {}
+    report = house.upkeep.down(["cloud", "second"], delete=True)
+    assert [stray.action for stray in report.strays] == ["deleted", "deleted"]
+    assert (cloud.endpoints, cloud.timers) == ({}, {})
     assert house.endpoints.live() == []
 
 
@@ -186,4 +182,4 @@ def test_a_provider_that_cannot_be_looked_at_is_told_and_the_rest_goes_on(
 
     object.__setattr__(house.workspace, "resolve", resolve)
     report = house.upkeep.cleanup(["second", "cloud"], delete=False)
-    assert report.problems == ["second: the token expired"]
+    assert report.problems == ["second: the token expired; what stands there may still bill"]

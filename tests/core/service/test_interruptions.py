@@ -60,7 +60,8 @@ def killed_deploy(new_process, cloud, endpoint_spec, model, crash):
     """A deployment whose process died with the endpoint made and not recorded."""
 
     def die(call):
-        raise crash
+        if call == "deploy":
+            raise crash
 
     def kill(house=None):
         cloud.after = die
@@ -137,7 +138,7 @@ def test_a_deployment_that_down_ended_fails_as_not_ready(new_process, cloud, end
 
     def status(handle):
         cloud.endpoint_status = look  # once
-        other.upkeep.down(["cloud"])
+        other.upkeep.down(["cloud"], delete=True)
         return look(handle)
 
     cloud.endpoint_status = status
