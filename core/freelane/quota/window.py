@@ -13,11 +13,11 @@ from calendar import monthrange
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import count
 from zoneinfo import ZoneInfo
 
 from freelane.model.quota import Period, Window, WindowKind
 from freelane.quota.cell import Cell
+from freelane.store.columns import microseconds
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
@@ -94,13 +94,11 @@ def span(window: Window, at: datetime) -> tuple[datetime, datetime]:
         length = _LENGTHS[window.period]
         start = at.astimezone(UTC) - (at - _EPOCH) % length
         return start, start + length
-    guess = _index(window, at)
+    index = _index(window, at)
     # A wall clock that was put back shows a day again which is over already.
-    for index in count(guess):  # pragma: no branch - it ends: the starts grow
-        end = _start(window, index + 1)
-        if end > at:
-            return _start(window, index), end
-    raise AssertionError
+    while (end := _start(window, index + 1)) <= at:
+        index += 1
+    return _start(window, index), end
 
 
 def slide(window: Window) -> timedelta:
@@ -159,11 +157,6 @@ def add_months(wall: datetime, months: int) -> datetime:
     year, month = divmod(wall.year * 12 + wall.month - 1 + months, 12)
     day = min(wall.day, monthrange(year, month + 1)[1])
     return wall.replace(year=year, month=month + 1, day=day)
-
-
-def microseconds(moment: datetime) -> int:
-    """Whole microseconds since 1970, as the ledger keeps moments."""
-    return (moment - _EPOCH) // _US
 
 
 def _shown(tz: ZoneInfo, moment: datetime) -> datetime:

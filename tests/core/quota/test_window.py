@@ -14,11 +14,11 @@ from freelane.quota.window import (
     boundaries,
     cells,
     describe,
-    microseconds,
     next_reset,
     span,
     stable_until,
 )
+from freelane.store.columns import microseconds
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
