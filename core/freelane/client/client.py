@@ -11,6 +11,7 @@ from freelane.client import diagnosis, show
 from freelane.client.artifacts import Artifacts
 from freelane.client.endpoints import Endpoints
 from freelane.client.jobs import Jobs
+from freelane.client.quota import Quotas
 from freelane.client.session import Session
 from freelane.clock import Clock
 from freelane.config.load import Config, load
@@ -80,6 +81,7 @@ class Client:
         self.jobs = Jobs(self._session)
         self.endpoints = Endpoints(self._session)
         self.artifacts = Artifacts(self._session)
+        self.quota = Quotas(self._session)
 
     @property
     def config(self) -> Config:
@@ -168,7 +170,8 @@ class Client:
         from freelane.service.costs import CostService  # noqa: PLC0415 - only to price
 
         session = self._session
-        return CostService(session.workspace).costs(session.reachable_providers())
+        service = CostService(session.workspace, session.accounting.appraisal)
+        return service.costs(session.reachable_providers())
 
     def close(self) -> None:
         """Close connections. Jobs and endpoints go on."""

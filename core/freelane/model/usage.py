@@ -1,7 +1,7 @@
 """What people are shown of quotas, costs and plans: rows, already worked out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -165,6 +165,8 @@ class ExplainedLine:
     """None where no catalogue knows the line."""
     used: int
     held: int
+    reservation: str | None = None
+    """None where a reading or a person changed it."""
     note: str
 
 
@@ -173,14 +175,16 @@ class Explanation:
     """Why one thing was refused or charged: `freelane quota explain`."""
 
     kind: str
-    """`reservation` or `refusal`."""
+    """`refusal`, `reservation` or `line`."""
     id: str
     what: str
     state: str | None
     operation: str | None
     at: datetime
     reason: str | None
-    """Why it was refused; None of a reservation."""
+    """Why it was refused; None where it was not."""
+    asked: Mapping[str, object] = field(default_factory=dict)
+    """Of a refusal: the line that had no room, its limit, what was used and what was asked."""
     lines: tuple[ExplainedLine, ...] = ()
 
 
