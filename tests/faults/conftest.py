@@ -51,4 +51,4 @@ def nothing_left(freelane, home, tmp_path, left_running):
     """Whatever a test left is ended, so that the next one starts from nothing."""
     yield
     if left_running():
-        freelane("down", "--all", cwd=tmp_path)
+        freelane("down", "--all", "--yes", cwd=tmp_path)

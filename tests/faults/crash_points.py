@@ -191,7 +191,7 @@ class Aftermath:
 
     def down(self) -> None:
         """Everything ends at once."""
-        self.expect(freelane("down", "--all", "--json"), 0)
+        self.expect(freelane("down", "--all", "--yes", "--json"), 0)
         self.nothing_untracked()
         self.end()
 

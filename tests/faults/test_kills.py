@@ -67,7 +67,7 @@ def test_cleanup_and_down_leave_nothing_after_a_kill(freelane, tiny, home, left_
     assert freelane("train", cwd=project).code == 0
     kill_after(start(home, project, "deploy"), random.Random(100 + seed).uniform(0.1, 1.0))
     assert freelane("cleanup", "--delete", cwd=project).code == 0
-    assert freelane("down", "--all", cwd=project).code == 0
+    assert freelane("down", "--all", "--yes", cwd=project).code == 0
     assert left_running() == []
     assert freelane("endpoints", "--json", cwd=project).document["endpoints"] == []
 

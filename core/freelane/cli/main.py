@@ -23,6 +23,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "use": ("settings", "Move the project to another provider."),
     },
     "Train": {
+        "plan": ("plan", "Say what train or deploy would do, use and cost; do nothing."),
         "train": ("train", "Run the training script and keep the model that it writes."),
         "jobs": ("jobs", "List training jobs, newest first."),
         "logs": ("jobs", "Print what a job wrote; -f follows it."),
@@ -37,8 +38,10 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "predict": ("serve", "Send rows to an endpoint and print what it answers."),
     },
     "Spend": {
+        "quota": ("quota", "Show what is free, what is used, what is left, and when it resets."),
+        "costs": ("costs", "List what is billing now, yours and not, with its price and its end."),
         "cleanup": ("spend", "Find what no record accounts for; --delete removes it."),
-        "down": ("spend", "End everything of yours on every provider."),
+        "down": ("spend", "End everything of yours on every provider; --yes does it."),
     },
     "Extend": {
         "plugins": ("extend", "List the installed plugins and what each of them brings."),

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain, repeat
 
@@ -162,6 +162,19 @@ def _wrapped(text: str, indent: int) -> list[str]:
         return [text]
     # A path, an address or an id stays whole: it is there to be copied.
     return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+
+
+def item(title: str, lines: Iterable[str], colour_name: str | None = None) -> None:
+    """Print a title and what is said about it, each on lines of its own."""
+    bright = is_terminal(sys.stdout)
+    shown = redact(title)
+    click.echo(
+        f"  {click.style(shown, fg=colour_name) if bright and colour_name else shown}",
+        color=colour(),
+    )
+    for line in lines:
+        for part in _wrapped(" ".join(redact(line).split()), 4):
+            click.echo(f"    {part}")
 
 
 def say(text: str) -> None:

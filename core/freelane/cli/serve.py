@@ -8,8 +8,9 @@ import click
 from freelane.cli import render
 from freelane.cli.complete import endpoint_addresses, job_ids
 from freelane.cli.options import Session, Verb, settings
+from freelane.cli.planned import tell
 from freelane.cli.rows import read_instances
-from freelane.cli.train import consent_to, show_plan
+from freelane.cli.train import Command, consent_to
 from freelane.errors import ConfigError, ResourceNotFound
 from freelane.model.plan import Plan
 from freelane.model.resources import parse_duration
@@ -19,21 +20,35 @@ if TYPE_CHECKING:
     from freelane.client.endpoints import Endpoint
 
 
+def serving_arguments(command: Command) -> Command:
+    """What says what is served; `plan deploy` takes it too."""
+    options = (
+        click.argument("model", required=False, metavar="[MODEL|JOB]", shell_complete=job_ids),
+        click.option("--artifact", metavar="MODEL", help="The same as the argument."),
+        click.option("--name", help="The endpoint's name; by default the project's."),
+        click.option("--ttl", metavar="TIME", help="End it by itself after this: 30m, 2h."),
+        click.option(
+            "--script", metavar="FILE", help="Serve with this script, not that of [deploy]."
+        ),
+        click.option(
+            "--set", "changed", multiple=True, metavar="KEY=VALUE",
+            help="Set any key of freelane.toml this once: deploy.rate.per_minute=60.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command("deploy", cls=Verb)
-@click.argument("model", required=False, metavar="[MODEL|JOB]", shell_complete=job_ids)
-@click.option("--artifact", metavar="MODEL", help="The same as the argument.")
-@click.option("--name", help="The endpoint's name; by default the project's.")
-@click.option("--ttl", metavar="TIME", help="End it by itself after this: 30m, 2h.")
-@click.option("--script", metavar="FILE", help="Serve with this script, not that of [deploy].")
-@click.option(
-    "--set", "changed", multiple=True, metavar="KEY=VALUE",
-    help="Set any key of freelane.toml this once: deploy.rate.per_minute=60.",
-)  # fmt: skip
+@serving_arguments
 @click.option("--timeout", metavar="TIME", default="10m", show_default=True, help="Wait this long.")
 @click.option("--detach", is_flag=True, help="Return before it is ready.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before what costs money.")
+@click.pass_context
 def deploy(  # noqa: PLR0913 - one for each option
+    ctx: click.Context,
     session: Session,
     *,
     model: str | None,
@@ -61,12 +76,11 @@ def deploy(  # noqa: PLR0913 - one for each option
         chosen = artifact if model is None else model
         plan = client.endpoints.plan(chosen, name=name, ttl=lifetime, script=script)
         if dry_run:
-            output.result({"plan": plan}, lambda: show_plan(plan))
+            tell(ctx, session, plan)
             return
         for warning in plan.warnings:
             output.warning(warning)
-        if not plan.owned and plan.change != "nothing":
-            consent_to(plan, yes=yes)
+        consent_to(plan, yes=yes)
         try:
             with output.progress(f"deploying {plan.provider}/{plan.name}"):
                 endpoint = client.endpoints.deploy(

@@ -1,12 +1,15 @@
 """The verb `train`: plan, consent, submit, and then stay with the job until it ends."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from freelane.cli import render
 from freelane.cli.options import Session, Verb, consent, pairs, settings, toml_value
+from freelane.cli.planned import tell
 from freelane.errors import DeadlineExceeded, JobFailed
+from freelane.model.amount import show_usd
 from freelane.model.job import Hyperparameter
 from freelane.model.lifecycle import JobState
 from freelane.model.plan import Plan
@@ -17,26 +20,41 @@ if TYPE_CHECKING:
     from freelane.client.jobs import Job
 
 
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def training_arguments(command: Command) -> Command:
+    """The options that say what is trained; `plan train` takes them too."""
+    options = (
+        click.option("--name", help="The job's name; by default the project's."),
+        click.option("--script", metavar="FILE", help="Run this script, not that of [train]."),
+        click.option(
+            "--hyperparameter", "-p", "hyperparameters", multiple=True, metavar="NAME=VALUE",
+            help="Set one hyperparameter; may stand several times.",
+        ),
+        click.option(
+            "--input", "inputs", multiple=True, metavar="CHANNEL=PATH",
+            help="Take one input from elsewhere; may stand several times.",
+        ),
+        click.option(
+            "--set", "changed", multiple=True, metavar="KEY=VALUE",
+            help="Set any key of freelane.toml this once: train.max_runtime=10m.",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command("train", cls=Verb)
-@click.option("--name", help="The job's name; by default the project's.")
-@click.option("--script", metavar="FILE", help="Run this script, not that of [train].")
-@click.option(
-    "--hyperparameter", "-p", "hyperparameters", multiple=True, metavar="NAME=VALUE",
-    help="Set one hyperparameter; may stand several times.",
-)  # fmt: skip
-@click.option(
-    "--input", "inputs", multiple=True, metavar="CHANNEL=PATH",
-    help="Take one input from elsewhere; may stand several times.",
-)  # fmt: skip
-@click.option(
-    "--set", "changed", multiple=True, metavar="KEY=VALUE",
-    help="Set any key of freelane.toml this once: train.max_runtime=10m.",
-)  # fmt: skip
+@training_arguments
 @click.option("--timeout", metavar="TIME", help="Stop waiting after this; the job goes on.")
 @click.option("--detach", is_flag=True, help="Return as soon as the provider has the job.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before what costs money.")
+@click.pass_context
 def train(  # noqa: PLR0913 - one for each option
+    ctx: click.Context,
     session: Session,
     *,
     name: str | None,
@@ -61,12 +79,11 @@ def train(  # noqa: PLR0913 - one for each option
     with session.client(settings(changed)) as client:
         plan = client.jobs.plan(name=name, script=script, hyperparameters=given, inputs=channels)
         if dry_run:
-            output.result({"plan": plan}, lambda: show_plan(plan))
+            tell(ctx, session, plan)
             return
         for warning in plan.warnings:
             output.warning(warning)
-        if not plan.owned:
-            consent_to(plan, yes=yes)
+        consent_to(plan, yes=yes)
         try:
             job = client.jobs.submit(
                 name=name, script=script, hyperparameters=given, inputs=channels
@@ -129,31 +146,19 @@ def way_back(job: str) -> str:
 
 
 def consent_to(plan: Plan, *, yes: bool) -> None:
-    """Ask before what somebody else's machine may bill."""
+    """Ask before what costs money, or may; the guard itself asks about credit.
+
+    What would be refused is not asked about: whoever submits it is told why.
+    """
+    free = plan.lines and not plan.paid_nano_usd
+    if plan.owned or plan.change == "nothing" or plan.refusal is not None or free:
+        return
     what = f"{plan.verb} {plan.name} on {plan.provider}"
+    costs = f"costs {show_usd(plan.paid_nano_usd)}" if plan.lines else "may cost money"
     consent(
-        f"{what} may cost money; go on?",
+        f"{what} {costs}; go on?",
         yes=yes,
-        refusal=f"{what} may cost money, and nobody is here to be asked",
-    )
-
-
-def show_plan(plan: Plan) -> None:
-    """Print a plan for people."""
-    render.card(
-        f"{plan.verb} {plan.name} on {plan.provider}" + (" (emulated)" if plan.emulated else ""),
-        {
-            "change": plan.change,
-            "script": plan.script,
-            "code": f"{plan.files} files, {render.size_text(plan.upload_bytes)} to upload",
-            "artifact": plan.artifact,
-            "copied from": plan.copy_from,
-            "max runtime": plan.max_runtime
-            and render.seconds_text(plan.max_runtime.total_seconds()),
-            "ttl": plan.ttl and render.seconds_text(plan.ttl.total_seconds()),
-            "cost": "none: the machine is yours" if plan.owned else "as the provider bills",
-            "warnings": plan.warnings,
-        },
+        refusal=f"{what} {costs}, and nobody is here to be asked",
     )
 
 

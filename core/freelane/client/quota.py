@@ -55,7 +55,7 @@ class Quotas:
             return rows
         looked_at = {name for each in configured for name in (each.provider, each.plugin)}
         if everything or any(row.provider not in looked_at | {OURS} for row in rows):
-            # What is counted of a provider that is not configured any more has a limit all the same.
+            # What was counted of a provider that is configured no more has its limit all the same.
             others = self._terms(self._installed())
             more = self._service.rows(others, unused=everything, everything_counted=False)
             rows = [*{row.id: row for row in (*rows, *more)}.values()]

@@ -133,7 +133,7 @@ def project(freelane):
     (folder / "predict.py").write_text(PREDICT)
     yield folder
     (folder / "freelane.toml").write_text(TOML)
-    ended = freelane("down", "--all", "--json")
+    ended = freelane("down", "--all", "--yes", "--json")
     assert ended.code == 0, ended.err
 
 

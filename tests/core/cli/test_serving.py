@@ -241,9 +241,42 @@ def test_down_wants_the_word_all(freelane):
 
 
 def test_down_ends_what_lives(served, freelane):
-    ended = freelane("down", "--all", "--json").document["resources"]
+    ended = freelane("down", "--all", "--yes", "--json").document["resources"]
     assert [(row["kind"], row["action"]) for row in ended] == [("endpoint", "deleted")]
     assert freelane("endpoints", "--json").document["endpoints"] == []
+
+
+def test_down_without_the_word_only_lists(served, freelane):
+    ran = freelane("down", "--all")
+    assert (ran.code, "endpoint local/" in ran.out, "would delete" in ran.out) == (0, True, True)
+    assert "nothing was deleted; do it: freelane down --all --yes" in ran.err
+    assert len(freelane("endpoints", "--json").document["endpoints"]) == 1
+
+
+@pytest.mark.parametrize("word", ["--yes", "-y", "--delete"])
+def test_both_verbs_take_either_word_to_do_it(freelane, word):
+    assert freelane("cleanup", word, "--json").code == 0
+    assert freelane("down", "--all", word, "--json").code == 0
+
+
+@pytest.mark.parametrize("verb", [["cleanup"], ["down", "--all"]])
+def test_what_is_younger_than_asked_is_left(served, freelane, home, verb):
+    (home / ".local/share/freelane/state.db").unlink()
+    ran = freelane(*verb, "--yes", "--older-than", "1h", "--json")
+    assert ran.document["resources"] == []
+    ran = freelane(*verb, "--yes", "--older-than", "1ms", "--json")
+    assert [row["action"] for row in ran.document["resources"]] == ["deleted"]
+
+
+@pytest.mark.parametrize("verb", [["cleanup"], ["down", "--all"]])
+@pytest.mark.parametrize("limit", [["--older-than", "soon"], ["--at-most", "0"]])
+def test_a_limit_that_is_none_is_refused(freelane, verb, limit):
+    assert freelane(*verb, *limit).code == 2
+
+
+def test_the_line_that_does_it_carries_the_limits(served, freelane):
+    ran = freelane("down", "--all", "--older-than", "1ms", "--at-most", "3")
+    assert "freelane down --all --older-than 1ms --at-most 3 --yes" in ran.err
 
 
 def wait_for(look, seconds=30):
