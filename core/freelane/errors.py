@@ -118,7 +118,8 @@ class QuotaExceeded(FreelaneError):
     """One line would pass its limit; nothing was held, nothing was sent.
 
     `limit`, `used` and `requested` are integers in the meter's own unit; `resets_at` is ISO 8601;
-    `refusal` is what `freelane quota explain` takes.
+    `refusal` is what `freelane quota explain` takes; `retry_after_s` is set by an endpoint that
+    holds its own rate.
     """
 
     exit_code = 4
@@ -134,10 +135,12 @@ class QuotaExceeded(FreelaneError):
         resets_at: str | None = None,
         alternatives: Sequence[str] = (),
         refusal: str | None = None,
+        retry_after_s: float | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
         self.refusal = refusal
+        self.retry_after_s = retry_after_s
         self.quota_id = quota_id
         self.limit = limit
         self.used = used

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -200,10 +200,10 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def end_descendants(*, grace_s: float) -> None:
-    """End every process below this one."""
+def end_descendants(*, grace_s: float, spare: Collection[ProcessId] = ()) -> None:
+    """End every process below this one but those of `spare`."""
     for _ in range(5):  # what is ending may still start something
-        below = _ids(descendants(os.getpid()))
+        below = _ids(descendants(os.getpid())).difference(spare)
         if not below:
             return
         end_processes(list(below), grace_s=grace_s)

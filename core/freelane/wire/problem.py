@@ -7,7 +7,7 @@ body never carries a path, a process id or a traceback.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from freelane.errors import (
@@ -75,6 +75,10 @@ class Problem:
     type: str
     message: str
     request_id: str | None = None
+    quota_id: str | None = None
+    """The line of the ledger that an endpoint's own rate stands on."""
+    limit: int = 0
+    window: str = ""
 
 
 class _About(TypedDict):
@@ -134,6 +138,7 @@ def decode_problem(reply: HttpReply) -> Problem:
             _line(error.get("type")),
             _line(error.get("message")) or f"HTTP {reply.status}",
             stated if isinstance(stated, str) else request_id,
+            **_rate(error),
         )
     text = _line(reply.body[: 4 * _LONGEST_MESSAGE].decode("utf-8", "replace"))
     return Problem(
@@ -143,11 +148,12 @@ def decode_problem(reply: HttpReply) -> Problem:
 
 def error_of(
     reply: HttpReply, *, provider: str, operation: str, now: datetime, what: str = "the endpoint"
-) -> ProviderError:
+) -> ProviderError | QuotaExceeded:
     """The error that an answer of 400 or more says; `what` begins its message.
 
     The status decides; `type` tells only the user's model (ModelFailed) from the server itself,
-    which both answer 500.
+    which both answer 500, and a `quota_id` the user's own limit (QuotaExceeded) from a provider
+    that asks for patience.
     """
     problem = decode_problem(reply)
     message = f"{what}: {problem.message}"
@@ -155,7 +161,8 @@ def error_of(
     status = reply.status
     if status == 429:  # noqa: PLR2004 - the row of the table that carries more
         pause_s = retry_after_s(reply.headers.get("retry-after"), now=now)
-        return RateLimited(message, retry_after_s=pause_s, **about)
+        limited = RateLimited(message, retry_after_s=pause_s, **about)
+        return limited if problem.quota_id is None else _own(problem, limited, now=now)
     if status in _ERROR_OF:
         return _ERROR_OF[status](message, **about)
     if status in _RETRYABLE:
@@ -166,6 +173,36 @@ def error_of(
     if status >= _CLIENT_ERROR:
         return InvalidRequest(message, **about)
     return ProviderInternal(f"{what}: HTTP {status} is no answer to this", **about)
+
+
+class _Rate(TypedDict, total=False):
+    quota_id: str
+    limit: int
+    window: str
+
+
+def _rate(error: Mapping[str, object]) -> _Rate:
+    """What a refusal by the endpoint's own rate says beside its message."""
+    quota_id, limit = _line(error.get("quota_id")), error.get("limit")
+    if not quota_id or type(limit) is not int:
+        return {}
+    return {"quota_id": quota_id, "limit": limit, "window": _line(error.get("window"))}
+
+
+def _own(problem: Problem, limited: RateLimited, *, now: datetime) -> QuotaExceeded:
+    """The same refusal, where the limit is the user's own."""
+    pause_s = limited.retry_after_s
+    resets_at = None if pause_s is None else now + timedelta(seconds=pause_s)
+    return QuotaExceeded(
+        limited.message,
+        quota_id=problem.quota_id or "",
+        limit=problem.limit,
+        used=problem.limit,
+        requested=1,
+        resets_at=None if resets_at is None else resets_at.isoformat(timespec="seconds"),
+        retry_after_s=pause_s,
+        hint="freelane quota",
+    )
 
 
 def _line(text: object) -> str:

@@ -7,6 +7,7 @@
     supervisor.json  the supervisor, written by itself once it is the only one
     status.json      what it last saw
     ready.json       written by the server once it listens, or why it cannot
+    used             when it last answered: the file's own time
     stop             made by a delete: the supervisor ends everything
     log/             what the server printed; supervisor.log: what the supervisor itself did
 
@@ -48,6 +49,11 @@ class EndpointFolder(SupervisedFolder):
     @property
     def ready(self) -> Path:
         return self.path / "ready.json"
+
+    @property
+    def used(self) -> Path:
+        """Its time is when the server last answered a prediction."""
+        return self.path / "used"
 
     @property
     def started(self) -> Path:
@@ -98,6 +104,14 @@ def worker_of(folder: EndpointFolder) -> ProcessId | None:
     with contextlib.suppress(ValueError):
         return ProcessId.from_json(worker) if isinstance(worker, dict) else None
     return None
+
+
+def last_used(folder: EndpointFolder) -> datetime | None:
+    """When it last answered a prediction, to a second; None: not yet."""
+    try:
+        return datetime.fromtimestamp(folder.used.stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 def name_of(folder: EndpointFolder) -> str:

@@ -15,6 +15,9 @@ class Order:
         self.env = {name: str(value) for name, value in mapping_in(spec, "env").items()}
         self.secrets = [str(name) for name in list_in(spec, "secrets")]
         self.gpus = mapping_in(spec, "gpus")
+        ration = mapping_in(spec, "ration")
+        self.ration = [str(word) for word in list_in(ration, "argv")]
+        self.ration_variables = [str(name) for name in list_in(ration, "variables")]
         memory = number_in(spec, "memory_bytes")
         self.memory_bytes = None if memory is None else int(memory)
         self.grace_s = number_in(spec, "grace_s") or 0.0

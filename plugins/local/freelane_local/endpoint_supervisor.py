@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from freelane.errors import FreelaneError, StateError
 from freelane.model.job import FailureCause
@@ -32,6 +33,9 @@ from freelane_local.logs import LogWriter, Mask
 from freelane_local.records import list_in, number_in
 from freelane_local.restarts import Restarts
 from freelane_local.timer import Timer
+
+if TYPE_CHECKING:
+    from freelane_local.endpoint_ration import Ration
 
 _PING_S = 1.0
 _LOG_SEGMENTS = 3
@@ -61,12 +65,14 @@ class _Supervisor:
         self._give_up_at = 0.0
         self._interpreter = self._order.python
         self._told: tuple[int, float | None] | None = None
+        self._ration: Ration | None = None
 
     def run(self) -> None:
         """Serve until the end; the last word stands in status.json."""
         try:
             with contextlib.ExitStack() as held:
                 cards = self._cards(held)
+                self._start_ration(held)
                 self._serve(self._environment(self._python(), cards))
         except _Ended:
             self._end()
@@ -74,6 +80,15 @@ class _Supervisor:
             self._end_failed(error.message, cause_of(error))
         except OSError as error:
             self._end_failed(f"the endpoint could not be run: {error}", cause_of(error))
+
+    def _start_ration(self, held: contextlib.ExitStack) -> None:
+        if not self._order.ration:
+            return
+        from freelane_local.endpoint_ration import Ration  # noqa: PLC0415 - only who has a rate
+
+        env = variables.clean(os.environ, keep=self._order.ration_variables)
+        self._ration = Ration(self._order.ration, env, self._log)
+        held.callback(self._ration.close)
 
     def _cards(self, held: contextlib.ExitStack) -> list[str]:
         count = number_in(self._order.gpus, "count")
@@ -157,7 +172,7 @@ class _Supervisor:
                 ),
                 on_output=self._print,
                 should_stop=self._look,
-                pass_fds=(alive,),
+                pass_fds=(alive, *(self._ration.fds() if self._ration else ())),
                 on_start=self._note_worker,
             )
         finally:
@@ -166,7 +181,8 @@ class _Supervisor:
             os.close(held)
             self._log.write(self._mask.rest())
             # What the model's code detached may hold the port, and must not outlive each crash.
-            supervise.end_descendants(grace_s=0.5)
+            spare = self._ration.processes() if self._ration else ()
+            supervise.end_descendants(grace_s=0.5, spare=spare)
 
     def _environment(self, python: str, cards: list[str]) -> dict[str, str]:
         self._interpreter = python
@@ -187,6 +203,8 @@ class _Supervisor:
             "FREELANE_SERVE_NAME": self._order.name,
             "FREELANE_SERVE_READY_FILE": str(self._folder.ready),
             "FREELANE_SERVE_PARENT_FD": str(parent_fd),
+            "FREELANE_SERVE_USED_FILE": str(self._folder.used),
+            **(self._ration.variables() if self._ration else {}),
         }
         if self._timer.expires_at is not None:
             serve["FREELANE_SERVE_EXPIRES_AT"] = str(self._timer.expires_at)
@@ -206,6 +224,8 @@ class _Supervisor:
         if self._must_end():
             return True
         self._tell_time()
+        if self._ration is not None:
+            self._ration.look()
         if self._ready_since is None:
             if self._answers():
                 self._state = EndpointState.READY

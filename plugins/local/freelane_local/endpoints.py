@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,10 +19,17 @@ from freelane.errors import (
     ResourceNotFound,
     StateError,
 )
-from freelane.model.endpoint import EndpointHandle, EndpointMode, EndpointSpec, EndpointStatus
+from freelane.model.endpoint import (
+    NO_RATE,
+    EndpointHandle,
+    EndpointMode,
+    EndpointSpec,
+    EndpointStatus,
+)
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.model.operation import (
+    TAG_EXPIRES,
     TAG_OPERATION,
     TAG_OWNER,
     Absent,
@@ -42,11 +49,13 @@ from freelane_local.endpoint_folder import (
     folder_of,
     is_ours,
     is_recorded_gone,
+    last_used,
     look,
     supervisor_of,
     worker_of,
     write_status,
 )
+from freelane_local.ration_order import ration_order
 from freelane_local.space import check_space
 
 _SECTION = "providers.{}.deploy"
@@ -156,15 +165,21 @@ class LocalDeployer:
                     tags={TAG_OWNER: self._context.owner},
                 )
                 continue
+            if seen.cause is FailureCause.INTERRUPTED:
+                self._end_worker(folder)  # nobody else would, once its user has forgotten it
             if spec is None or seen.state.final:
                 continue
+            tags = {name: str(value) for name, value in records.mapping_in(spec, "tags").items()}
+            if seen.expires_at is not None:  # a switch may have moved it
+                tags[TAG_EXPIRES] = str(int(seen.expires_at.timestamp()))
             yield Resource(
                 kind=ResourceKind.ENDPOINT,
                 name=path.name,
                 ref=path.name,
                 state=seen.state,
-                tags={name: str(value) for name, value in records.mapping_in(spec, "tags").items()},
+                tags=tags,
                 created=seen.created,
+                last_used=last_used(folder),
             )
 
     def _make(self, folder: EndpointFolder, spec: EndpointSpec, operation: Operation) -> None:
@@ -208,7 +223,12 @@ class LocalDeployer:
                 "memory_bytes": spec.resources.memory_bytes,
                 "grace_s": options.grace.total_seconds(),
                 "start_timeout_s": options.start_timeout.total_seconds(),
-                "note": "; ".join(_notes(spec, want)),
+                "ration": ration_order(
+                    self._context.ration,
+                    subject=f"{self._context.owner}/{spec.name}",
+                    rate=spec.rate,
+                ),
+                "note": "; ".join(_notes(spec, want, is_rationed=self._context.ration is not None)),
             }
             records.write_json(new.spec, document)
             write_status(new, EndpointState.CREATING, detail="starting")
@@ -226,7 +246,7 @@ class LocalDeployer:
             supervision.start(
                 "freelane_local.endpoint_supervisor",
                 folder,
-                env=self._context.environ,
+                env={**self._context.environ, **self._ration_env(spec)},
                 record=folder.started,
             )
             return True
@@ -262,6 +282,11 @@ class LocalDeployer:
         if isinstance(spec.options, LocalDeployConfig):
             return spec.options
         return self._config.deploy
+
+    def _ration_env(self, spec: EndpointSpec) -> Mapping[str, str]:
+        """What counting its rate needs: for the supervisor, which starts what counts."""
+        ration = self._context.ration
+        return {} if ration is None or spec.rate == NO_RATE else ration.env
 
     def _serving_env(self, spec: EndpointSpec) -> dict[str, str]:
         artifact = Path(spec.artifact.uri)
@@ -321,7 +346,9 @@ def _forget_old(parent: Path) -> None:
             continue
 
 
-def _notes(spec: EndpointSpec, want: gpu.Want) -> Iterator[str]:
+def _notes(spec: EndpointSpec, want: gpu.Want, *, is_rationed: bool) -> Iterator[str]:
+    if spec.rate != NO_RATE and not is_rationed:
+        yield "its rate is counted in memory: a restart counts anew"
     if spec.replicas.max > 1:
         yield f"one process serves here, whatever replicas.max = {spec.replicas.max}"
     if want.note:

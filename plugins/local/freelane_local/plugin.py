@@ -14,6 +14,7 @@ LOCAL = ProviderInfo(
     config="freelane_local.config:LocalConfig",
     factory="freelane_local.provider:connect",
     checks="freelane_local.checks:checks",
+    enforces_rate=True,
 )
 
 

@@ -13,6 +13,8 @@ class Problem(Exception):
         super().__init__(message)
         self.message = message
         self.headers = headers or {}
+        self.details: dict[str, object] = {}
+        """What else the answer's error object holds."""
 
 
 class BadRequest(Problem):
@@ -99,10 +101,16 @@ class Unprocessable(Problem):
 
 
 class RateExceeded(Problem):
-    """The endpoint's own limit of requests is reached."""
+    """The endpoint's own limit of requests is reached; `details` say which."""
 
     status = 429
     type = "rate_limited"
+
+    def __init__(
+        self, message: str, *, headers: dict[str, str], details: dict[str, object]
+    ) -> None:
+        super().__init__(message, headers=headers)
+        self.details = details
 
 
 class ModelError(Problem):

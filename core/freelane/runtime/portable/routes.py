@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
 from . import codec, handler
-from .problems import MethodNotAllowed, ModelError, NotFound, Problem, Unavailable, UnsupportedType
+from .problems import (
+    MethodNotAllowed,
+    ModelError,
+    NotAcceptable,
+    NotFound,
+    Problem,
+    Unavailable,
+    UnsupportedType,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +30,10 @@ if TYPE_CHECKING:
 MODEL_WAIT_S = 60.0
 LONGEST_TEXT = 500
 _PATH = re.compile(r"""(['"])~?/[^'"]*\1|(?<![\w.])/(?:[\w.@+-]+/)+[\w.@+-]*""")
+
+
+Admit = Callable[[], None]
+"""Counts the request against the endpoint's rate: called once it is known to be a request."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Route:
     """One path: the method it takes, whether it needs the token, and what answers."""
 
     method: str
-    answer: Callable[[Head, bytes], Reply | Stream]
+    answer: Callable[[Head, bytes, Admit], Reply | Stream]
     open: bool = False
 
     @property
@@ -86,20 +98,24 @@ class Routes:
             raise MethodNotAllowed(route.method)
         return route
 
-    def _predict(self, head: Head, body: bytes) -> Reply | Stream:
+    def _predict(self, head: Head, body: bytes, admit: Admit) -> Reply | Stream:
         _check_json(head)
         instances, parameters = codec.read_request(body)
+        admit()
         wanted = head.headers.get("accept", "")
         if codec.media_type(wanted.split(",")[0] or None) == codec.NDJSON:
             return Stream(self._lines(instances, parameters))
         return self._whole(instances, parameters)
 
-    def _container_predict(self, head: Head, body: bytes) -> Reply:
+    def _container_predict(self, head: Head, body: bytes, admit: Admit) -> Reply:
         _check_json(head)
-        return self._whole(*codec.read_request(body))
+        instances, parameters = codec.read_request(body)
+        admit()
+        return self._whole(instances, parameters)
 
-    def _invoke(self, head: Head, body: bytes) -> Reply:
+    def _invoke(self, head: Head, body: bytes, admit: Admit) -> Reply:
         accept = head.headers.get("accept")
+        admit()  # the user's own code may read the body
         with self._own_turn():
             return self._model.invoke(body, head.headers.get("content-type"), accept)
 
@@ -137,6 +153,11 @@ class _Turn:
         self._lock.release()
 
 
+def is_unasked(error: BaseException) -> bool:
+    """Whether the request never came to the model: it is not counted then."""
+    return isinstance(error, Problem) and not isinstance(error, (ModelError, NotAcceptable))
+
+
 def problem_of(error: BaseException, request_id: str) -> Problem:
     """The answer to whatever a request came to; the traceback goes to the log alone."""
     if isinstance(error, Problem):
@@ -167,7 +188,7 @@ def _log(error: BaseException, request_id: str) -> None:
         sys.stderr.flush()
 
 
-def _alive(_head: Head, _body: bytes) -> Reply:
+def _alive(_head: Head, _body: bytes, _admit: Admit) -> Reply:
     return handler.Reply(b"{}", codec.JSON)
 
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 from . import codec, json_limits, messages
 from .messages import Connection, ConnectionEnded, Head
 from .problems import Problem, Unavailable
-from .routes import Stream, problem_of
+from .routes import Stream, is_unasked, problem_of
 
 if TYPE_CHECKING:
     from .access import Access
-    from .rates import Rates
+    from .rates import Rates, Ticket
     from .routes import Routes
+    from .use import LastUse
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,20 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 256
 
     def __init__(
-        self, address: tuple[str, int], routes: Routes, access: Access, rates: Rates, limits: Limits
+        self,
+        address: tuple[str, int],
+        routes: Routes,
+        access: Access,
+        rates: Rates,
+        limits: Limits,
+        *,
+        use: LastUse,
     ) -> None:
         self.routes = routes
         self.access = access
         self.rates = rates
         self.limits = limits
+        self.use = use
         self.draining = threading.Event()
         self._lock = threading.Lock()
         self._open = 0
@@ -115,6 +124,31 @@ class Server(socketserver.ThreadingTCPServer):
                     sock.shutdown(socket.SHUT_RDWR)
 
 
+class _Admission:
+    """Whether, and with what ticket, one request was counted against the endpoint's rate."""
+
+    def __init__(self, rates: Rates) -> None:
+        self._rates = rates
+        self._ticket: Ticket | None = None
+
+    def take(self) -> None:
+        self._ticket = self._rates.take()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {} if self._ticket is None else self._ticket.headers
+
+    def undo(self, error: BaseException) -> None:
+        """Count it no more, where it never came to the model."""
+        if self._ticket is not None and is_unasked(error):
+            self._ticket.give_back()
+            self._ticket = None
+
+    def end(self) -> None:
+        if self._ticket is not None:
+            self._ticket.end()
+
+
 class _Caller(socketserver.BaseRequestHandler):
     """One connection, request after request."""
 
@@ -146,28 +180,32 @@ class _Caller(socketserver.BaseRequestHandler):
         except Problem as unread:
             return self._refuse(connection, unread, request_id)
         self.server.works(self.request)
+        admission = _Admission(self.server.rates)
         try:
             self.server.access.check_origin(head.headers)
             route = self.server.routes.find(head)
             if not route.open:
                 self.server.access.check_token(head.headers)
-            if route.predicts:
-                self.server.rates.take()
             # What an open route is sent is never read: a stranger's slow body would keep its place.
             passed_over = not route.predicts and _announces_body(head)
             body = self._body(connection, head) if route.predicts else b""
             close = passed_over or not head.keep_alive or self.server.draining.is_set()
-            answer = route.answer(head, body)
+            answer = route.answer(head, body, admission.take)
+            headers = {"x-request-id": request_id, **admission.headers}
             if isinstance(answer, Stream):
-                return self._stream(connection, answer, request_id, close=close)
-            headers = {"Content-Type": answer.content_type, "x-request-id": request_id}
+                return self._stream(connection, answer, headers, close=close)
+            headers["Content-Type"] = answer.content_type
             connection.send(messages.reply(200, headers, answer.body, close=close))
+            if route.predicts:
+                self.server.use.note()
             if passed_over:
                 self._linger(connection)
         except ConnectionEnded:
             raise
         except BaseException as error:  # noqa: BLE001 - sys.exit in user code ends no server
+            admission.undo(error)
             problem = problem_of(error, request_id)
+            problem.headers = {**admission.headers, **problem.headers}
             if body is None or not head.keep_alive:
                 return self._refuse(connection, problem, request_id)
             connection.send(_problem(problem, request_id, close=False))
@@ -175,6 +213,7 @@ class _Caller(socketserver.BaseRequestHandler):
         else:
             return not close
         finally:
+            admission.end()
             self.server.rests()
 
     def _body(self, connection: Connection, head: Head) -> bytes:
@@ -182,10 +221,10 @@ class _Caller(socketserver.BaseRequestHandler):
         return connection.read_body(head, largest=largest, deadline_s=deadline_s)
 
     def _stream(
-        self, connection: Connection, answer: Stream, request_id: str, *, close: bool
+        self, connection: Connection, answer: Stream, headers: dict[str, str], *, close: bool
     ) -> bool:
         lines = answer.lines
-        headers = {"Content-Type": codec.NDJSON, "x-request-id": request_id}
+        headers["Content-Type"] = codec.NDJSON
         begun = False
         try:
             for line in lines:
@@ -200,11 +239,13 @@ class _Caller(socketserver.BaseRequestHandler):
         except BaseException as error:
             if not begun:
                 raise
-            problem = problem_of(error, request_id)
-            connection.send(messages.chunk(_problem_body(problem, request_id) + b"\n"))
+            problem = problem_of(error, headers["x-request-id"])
+            line = _problem_body(problem, headers["x-request-id"]) + b"\n"
+            connection.send(messages.chunk(line))
         finally:
             lines.close()  # type: ignore[attr-defined]
         connection.send(messages.chunk(b""))
+        self.server.use.note()
         return not close
 
     def _refuse(self, connection: Connection, problem: Problem, request_id: str) -> bool:
@@ -224,7 +265,7 @@ def _announces_body(head: Head) -> bool:
 
 def _problem_body(problem: Problem, request_id: str) -> bytes:
     error = {"type": problem.type, "message": problem.message, "request_id": request_id}
-    return codec.dump({"error": error})
+    return codec.dump({"error": {**error, **problem.details}})
 
 
 def _problem(problem: Problem, request_id: str, *, close: bool = True) -> bytes:

@@ -7,6 +7,7 @@ import math
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import access, handlers, integrity, rates, server, stand_ins
+from . import access, handlers, integrity, rates, rationed, server, stand_ins, use
 from .routes import Paths, Routes
 from .task import ServingTask, TaskError
 
@@ -38,6 +39,9 @@ class Settings:
     expires_at: float | None
     ready_file: Path | None
     parent: int | None
+    ration: int | None
+    """The socket through which the rate is counted elsewhere; None: in memory."""
+    used_file: Path | None
     model: Path
     manifest: Path | None
     digest: str | None
@@ -57,6 +61,7 @@ def read_settings(environ: Mapping[str, str], name: str) -> Settings:
     ready, manifest = get("FREELANE_SERVE_READY_FILE"), get("FREELANE_MANIFEST")
     parent = get("FREELANE_SERVE_PARENT_FD")
     expires = get("FREELANE_SERVE_EXPIRES_AT")
+    ration, used = get("FREELANE_SERVE_RATION_FD"), get("FREELANE_SERVE_USED_FILE")
     hosts = get("FREELANE_SERVE_ALLOWED_HOSTS")
     try:
         return Settings(
@@ -74,6 +79,8 @@ def read_settings(environ: Mapping[str, str], name: str) -> Settings:
             expires_at=float(expires) if expires else None,
             ready_file=Path(ready).absolute() if ready else None,
             parent=int(parent) if parent else None,
+            ration=int(ration) if ration else None,
+            used_file=Path(used).absolute() if used else None,
             model=Path(model).resolve(),  # the user's code runs in another folder
             manifest=Path(manifest).absolute() if manifest else None,
             digest=get("FREELANE_MODEL_DIGEST") or None,
@@ -106,6 +113,7 @@ def run(folder: Path, task: ServingTask, environ: Mapping[str, str]) -> int:
     while not stop.wait(1.0):
         pass
     listening.drain(DRAIN_S)
+    listening.rates.close()
     return 0
 
 
@@ -124,13 +132,22 @@ def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Serv
             (settings.host, settings.port),
             Routes(model, settings.paths),
             settings.access,
-            rates.Rates({float(window): limit for window, limit in task.rate.items()}),
+            _rates(settings, task),
             server.Limits(),
+            use=use.LastUse(settings.used_file),
         )
     except OSError as error:
         raise TaskError(
             f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}"
         ) from error
+
+
+def _rates(settings: Settings, task: ServingTask) -> rates.Rates:
+    if settings.ration is None:
+        return rates.MemoryRates({float(window): limit for window, limit in task.rate.items()})
+    sock = socket.socket(fileno=settings.ration)
+    os.set_inheritable(sock.fileno(), False)  # noqa: FBT003 - the model's own processes ask nothing
+    return rationed.Rationed(sock)
 
 
 def _variables(model: Path, task: ServingTask) -> dict[str, str]:

@@ -9,7 +9,7 @@ from freelane.errors import (
     InvalidRequest,
     ModelFailed,
     ProviderError,
-    RateLimited,
+    QuotaExceeded,
     ResourceNotFound,
 )
 from freelane.model.endpoint import RateLimits
@@ -58,9 +58,11 @@ def test_another_route_is_not_found(shared):
 def test_the_endpoint_keeps_its_own_rate(cloud):
     handle = cloud.ready(rate=RateLimits(per_minute=1))
     cloud.predict(handle)
-    with pytest.raises(RateLimited) as raised:
+    with pytest.raises(QuotaExceeded) as raised:
         cloud.predict(handle)
+    assert (raised.value.quota_id, raised.value.limit) == ("rate.minute", 1)
     assert raised.value.retry_after_s > 0
+    assert "counted in memory" in cloud.status(handle).detail
 
 
 def test_the_token_stands_in_its_file_alone(shared):
