@@ -41,6 +41,7 @@ from freelane.service.training import TrainingService
 from freelane.service.upkeep import CleanupReport, UpkeepService
 from freelane.service.workspace import Workspace
 from freelane.state.operations import Holder
+from freelane.store.clock import clock_of
 from freelane.store.engine import Store, open_store
 from freelane.store.sqlite import set_aside
 
@@ -57,6 +58,7 @@ class Session:
     def __init__(self, config: Config, *, emulated: bool, clock: Clock | None) -> None:
         self.config = config
         self.emulated = emulated
+        self._given_clock = clock
         self.clock = clock or SystemClock()
         self.folder = platformdirs.user_data_path("freelane")
         self.confirm: Callable[[str], bool] | None = None
@@ -85,7 +87,8 @@ class Session:
             project=self.config.project.name,
             emulated=self.emulated,
             store=self.store,
-            clock=self.clock,
+            clock=self._given_clock or clock_of(self.store),
+            machine=self.clock,
             resolve=self.resolve,
             unsupported=self.unsupported,
             holder=_this_process,
@@ -126,7 +129,12 @@ class Session:
     @cached_property
     def upkeep(self) -> UpkeepService:
         return UpkeepService(
-            self.workspace, self.training, self.serving, self.job_records, self.endpoint_records
+            self.workspace,
+            self.training,
+            self.serving,
+            self.job_records,
+            self.endpoint_records,
+            self.accounting,
         )
 
     @cached_property

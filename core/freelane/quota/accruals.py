@@ -56,6 +56,12 @@ def get(connection: Connection, owner: str, operation: str) -> Accrual | None:
     return found[0] if found else None
 
 
+def standing(connection: Connection, owner: str) -> list[Accrual]:
+    """Those whose end nobody has confirmed."""
+    mine = select(table).where(table.c.owner == owner, table.c.ended.is_(None))
+    return fetch(connection, mine.order_by(table.c.operation), _accrual)
+
+
 def late(connection: Connection, owner: str, now: datetime) -> list[Accrual]:
     """Those that go on past what is held for them."""
     mine = select(table).where(table.c.owner == owner, table.c.ended.is_(None), table.c.until < now)

@@ -15,6 +15,7 @@ from freelane.quota.eligibility import Eligible, judge
 from freelane.quota.terms import Terms
 from freelane.quota.weighing import source_of
 from freelane.quota.window import cells
+from freelane.service.appraisal import Appraisal
 from freelane.service.inventories import expiry, runs, shown_by
 from freelane.service.workspace import Workspace
 
@@ -41,8 +42,9 @@ class _Rate:
 class CostService:
     """Prices what the inventories show; asks nothing that costs money."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, appraisal: Appraisal) -> None:
         self._workspace = workspace
+        self._appraisal = appraisal
 
     def costs(self, providers: Sequence[str]) -> CostReport:
         """Everything that stands at the providers, ours and not ours."""
@@ -58,11 +60,11 @@ class CostService:
     def _rows(
         self, provider: str, standing: Iterable[Resource], report: CostReport
     ) -> Iterable[CostRow]:
-        owned = self._workspace.resolve(provider).info.owned
-        terms = None
+        wired = self._workspace.resolve(provider)
+        owned, terms = wired.info.owned, None
         if not owned:
             try:
-                terms = self._workspace.terms(provider)
+                terms = self._appraisal.terms(wired)
             except FreelaneError as error:
                 report.problems.append(f"{provider}: no price is known here: {error.message}")
         for resource in standing:

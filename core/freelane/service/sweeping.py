@@ -5,7 +5,7 @@ nothing recorded may still make it. Were it to go first, and the rest of a remov
 would end what bills.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -72,23 +72,40 @@ class Doomed:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the providers showed of ours."""
+
+    ours: Sequence[Ours]
+    answered: frozenset[str]
+    """The providers that could be asked."""
+
+    @property
+    def standing(self) -> list[Ours]:
+        """What can be ended."""
+        return [ours for ours in self.ours if ours.stands]
+
+
 class Sweeper:
     """Lists what is ours and ends what it is told to; touches nothing without our owner's tag."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
 
-    def ours(self, providers: Iterable[str], report: CleanupReport) -> list[Ours]:
+    def ours(self, providers: Iterable[str], report: CleanupReport) -> Listing:
         """What the providers show with our owner's tag, and only that."""
-        found = []
+        found: list[Ours] = []
+        answered = set()
         for provider in providers:
             inventory, shown = shown_by(self._workspace, provider, report.problem)
+            if inventory is not None:
+                answered.add(provider)
             found += [
                 Ours(provider, inventory, resource)
                 for resource in shown
                 if inventory is not None and resource.owner == self._workspace.owner
             ]
-        return found
+        return Listing(found, frozenset(answered))
 
     def why_stray(self, ours: Ours, wanted: Collection[str]) -> str | None:
         """Why it is to end; None where something recorded wants it and its time is not over."""

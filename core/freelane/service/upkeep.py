@@ -1,11 +1,13 @@
 """Leaving nothing behind: what is recorded, what is shown, and what is ended of it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from freelane.errors import FreelaneError
+from freelane.service.accounting import Accounting
 from freelane.service.cleanup_report import CleanupReport
+from freelane.service.closing import Closing
 from freelane.service.endpoint_records import EndpointRecords
 from freelane.service.job_records import JobRecords
 from freelane.service.reconciling import Reconciler
@@ -27,8 +29,10 @@ class UpkeepService:
         serving: ServingService,
         job_records: JobRecords,
         endpoint_records: EndpointRecords,
+        accounting: Accounting,
     ) -> None:
         self._sweeper = Sweeper(workspace)
+        self._closing = Closing(workspace, accounting)
         self._reconciler = Reconciler(workspace, training, serving, job_records, endpoint_records)
 
     def cleanup(
@@ -42,8 +46,9 @@ class UpkeepService:
         """Bring the records up to date, then list what is stray; delete it if asked."""
         how = Sweep(delete=delete, older_than=older_than, at_most=at_most)
         report = CleanupReport()
+        self._closing.expire(report)
         self._reconcile(report)
-        listed = self._standing(providers, report)
+        listed = self._sweeper.ours(providers, report).standing
         # Asked after the listing: an intent is written before its resource is made, so what another
         # command has made by now is among them.
         wanted = self._reconciler.wanted()
@@ -52,13 +57,14 @@ class UpkeepService:
             why = None if ours.guards else self._sweeper.why_stray(ours, wanted)
             if why is not None:
                 doomed.append(Doomed(ours, why))
+        self._bring_accounts_up(report)
         self._end(listed, doomed, wanted, how, report)
         return report
 
     def rebuild(self, providers: Sequence[str]) -> CleanupReport:
         """Record anew, from their tags, the jobs and endpoints that the providers still know."""
         report = CleanupReport()
-        for ours in self._sweeper.ours(providers, report):
+        for ours in self._sweeper.ours(providers, report).ours:
             try:
                 said = self._reconciler.record(ours.provider, ours.resource)
             except FreelaneError as error:
@@ -79,7 +85,7 @@ class UpkeepService:
         """List everything of this owner that stands, recorded or not; end it if asked."""
         how = Sweep(delete=delete, older_than=older_than, at_most=at_most)
         report = CleanupReport()
-        listed = self._standing(providers, report)
+        listed = self._sweeper.ours(providers, report).standing
         doomed = [Doomed(ours, "asked to end everything") for ours in listed if not ours.guards]
         self._end(listed, doomed, self._reconciler.under_way(), how, report)
         return report
@@ -88,8 +94,14 @@ class UpkeepService:
         self._reconciler.settle_operations(report)
         self._reconciler.refresh_records(report)
 
-    def _standing(self, providers: Iterable[str], report: CleanupReport) -> list[Ours]:
-        return [ours for ours in self._sweeper.ours(providers, report) if ours.stands]
+    def _bring_accounts_up(self, report: CleanupReport) -> None:
+        """Close what is gone without a record first: whatever is open after that stands."""
+        self._closing.close_gone(
+            lambda providers: self._sweeper.ours(providers, report),
+            self._reconciler.wanted,
+            report,
+        )
+        self._closing.accrue(report)
 
     def _end(
         self,
@@ -105,11 +117,12 @@ class UpkeepService:
             return
         ended = self._sweeper.sweep(doomed, how, report)
         self._reconcile(report)
+        self._bring_accounts_up(report)
         idle = unguarding(listed, ended, self._reconciler.wanted())
         if not idle:
             return
         # Absent needs two misses, and the records are read after the listing, as above.
-        again = self._standing({each.ours.provider for each in idle}, report)
+        again = self._sweeper.ours({each.ours.provider for each in idle}, report).standing
         still_idle = {each.ours.key for each in unguarding(again, (), self._reconciler.wanted())}
         there = {ours.key for ours in again}
         over = [each for each in idle if each.ours.key in still_idle]

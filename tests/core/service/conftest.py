@@ -117,11 +117,6 @@ def new_process(store, cloud, second_cloud, clock):
         wired = {c.name: wire(c, **ports) for c in (cloud, second_cloud)}
         crashing = CrashingStore(store)
         clouds = {c.name: c for c in (cloud, second_cloud)}
-        spends = {
-            "terms": lambda name: terms_of(clouds[name]),
-            "spending": spending,
-            "confirm": confirm,
-        }
         workspace = Workspace(
             owner="me",
             project=project,
@@ -136,7 +131,9 @@ def new_process(store, cloud, second_cloud, clock):
             ),
             holder=lambda: Holder("here", pid, float(pid)),
             is_alive=lambda holder: holder.pid in alive,
-            **{name: value for name, value in spends.items() if hasattr(Workspace, name)},
+            terms=lambda name: terms_of(clouds[name]),
+            spending=spending,
+            confirm=confirm,
         )
         kept = ArtifactService(workspace)
         accounting = Accounting(workspace)
@@ -151,7 +148,7 @@ def new_process(store, cloud, second_cloud, clock):
             endpoints,
             training,
             serving,
-            UpkeepService(workspace, training, serving, jobs, endpoints),
+            UpkeepService(workspace, training, serving, jobs, endpoints, accounting),
             crashing,
             accounting,
         )
