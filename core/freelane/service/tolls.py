@@ -88,7 +88,12 @@ class Tolls:
             return self._by_itself(endpoint, demands, what)
         if self._spender is None:
             workspace = self._workspace
-            self._spender = blocks.Spender(workspace.store, workspace.clock, what="predictions")
+            self._spender = blocks.Spender(
+                workspace.store,
+                workspace.machine or workspace.clock,
+                what="predictions",
+                now=workspace.clock.now,
+            )
         try:
             return _FromBlock(self._spender.take(lines), demands)
         except blocks.Exhausted as full:

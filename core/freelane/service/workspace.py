@@ -37,6 +37,8 @@ class Workspace:
     terms: Callable[[str], Terms]
     """What the provider of a configured name gives and takes."""
     spending: Spending
+    machine: Clock | None = None
+    """This machine's own clock, where `clock` is that of the database's server."""
     confirm: Callable[[str], bool] | None = None
     """Asks a person; None where there is none."""
 
