@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 ROOTS = {
     "freelane": ROOT / "core/freelane",
     "freelane_local": ROOT / "plugins/local/freelane_local",
+    "freelane_sagemaker": ROOT / "plugins/sagemaker/freelane_sagemaker",
+    "freelane_vertex": ROOT / "plugins/vertex/freelane_vertex",
 }
 
 

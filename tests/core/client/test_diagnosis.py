@@ -44,15 +44,15 @@ def test_a_table_that_is_nearly_a_providers_is_a_mistake_with_its_place(found):
 
 
 def test_a_table_like_no_providers_waits_for_its_plugin(found):
-    toml = 'name = "tiny"\n[providers.locl]\n[providers.cloud-nine]\nregion = "up"\n'
-    check = found(toml)["cloud-nine", "plugin"]
+    toml = 'name = "tiny"\n[providers.locl]\n[providers.nimbus]\nregion = "up"\n'
+    check = found(toml)["nimbus", "plugin"]
     assert check.outcome is Outcome.WARNING
-    assert "cloud-nine" in check.detail
+    assert "nimbus" in check.detail
 
 
 def test_a_selected_provider_that_is_not_there_fails(found):
-    toml = 'name = "tiny"\nprovider = "cloud-nine"\n'
-    assert found(toml)["cloud-nine", "plugin"].outcome is Outcome.FAILED
+    toml = 'name = "tiny"\nprovider = "nimbus"\n'
+    assert found(toml)["nimbus", "plugin"].outcome is Outcome.FAILED
 
 
 def test_a_state_database_that_was_just_made_is_told(found):

@@ -13,6 +13,7 @@ BROKEN = {
     "freelane-rubbish": ("rubbish", "declared a dict where a ProviderInfo belongs"),
 }
 
+HOUSE = ["cloudrun", "gemini", "local", "sagemaker", "vertex"]
 
 HOOK = """
 from freelane.contract.capability import FULL, Capability
@@ -44,17 +45,19 @@ def _reason(registry, distribution):
     return reason
 
 
-def test_the_house_brings_local(registry):
-    info = registry.info("local")
-
-    assert info.owned
-    assert [row.state for row in registry.plugins() if row.distribution == "freelane"] == ["loaded"]
+def test_the_house_brings_this_machine_and_two_clouds(registry):
+    assert [info.name for info in registry.infos().values() if info.owned] == ["local"]
+    assert list(registry.infos()) == HOUSE
+    rows = [row for row in registry.plugins() if row.distribution == "freelane"]
+    assert {row.entry_point: row.state for row in rows} == dict.fromkeys(
+        ["local", "sagemaker", "vertex"], "loaded"
+    )
 
 
 def test_a_third_partys_provider_stands_beside_local(with_plugins, registry):
     with_plugins("freelane-acme")
 
-    assert list(registry.infos()) == ["acme", "local"]
+    assert list(registry.infos()) == sorted(["acme", *HOUSE])
     (row,) = (row for row in registry.plugins() if row.entry_point == "acme")
     assert (row.distribution, row.version, row.state) == ("freelane-acme", "0.1.0", "loaded")
     assert row.providers == ("acme",)
@@ -76,7 +79,7 @@ def test_a_broken_plugin_is_quarantined_with_its_reason(with_plugins, registry, 
 def test_the_others_work_on_beside_every_broken_plugin(with_plugins, registry):
     with_plugins("freelane-acme", *BROKEN)
 
-    assert list(registry.infos()) == ["acme", "local"]
+    assert list(registry.infos()) == sorted(["acme", *HOUSE])
     assert len(registry.quarantined()) == len(BROKEN)
 
 
@@ -98,7 +101,7 @@ def test_local_stays_empty_rather_than_a_third_partys_when_it_is_not_allowed(wit
 def test_two_third_parties_of_one_provider_name_are_both_quarantined(with_plugins, registry):
     with_plugins("freelane-acme", "freelane-acme-double")
 
-    assert list(registry.infos()) == ["local"]
+    assert list(registry.infos()) == HOUSE
     assert "also brought by freelane-acme-double" in _reason(registry, "freelane-acme")
     assert "also brought by freelane-acme" in _reason(registry, "freelane-acme-double")
 
@@ -124,7 +127,7 @@ def test_two_third_parties_of_one_entry_point_name_keep_each_other_out(
     write_plugin("one", _infos("first"), entry_point="same")
     write_plugin("two", _infos("second"), entry_point="same")
 
-    assert list(registry.infos()) == ["local"]
+    assert list(registry.infos()) == HOUSE
     assert _reason(registry, "one") == "entry point 'same' is also that of two"
     assert _reason(registry, "two") == "entry point 'same' is also that of one"
 
@@ -230,12 +233,10 @@ def test_listing_providers_imports_none_of_them(run_python):
 
     names, modules = json.loads(run_python(code, "freelane-acme", "freelane-raises"))
 
-    assert names == ["acme", "local"]
-    theirs = {m for m in modules if m.startswith(("freelane_acme", "freelane_local"))}
-    assert theirs == {"freelane_acme", "freelane_acme.plugin"} | {
-        "freelane_local",
-        "freelane_local.plugin",
-    }
+    assert names == sorted(["acme", *HOUSE])
+    theirs = {m for m in modules if m.startswith("freelane_")}
+    packages = ["acme", "local", "sagemaker", "vertex"]
+    assert theirs == {f"freelane_{p}{part}" for p in packages for part in ("", ".plugin")}
     heavy = {"pydantic", "sqlalchemy", "httpx", "rich", "psutil", "pynvml", "boto3", "google"}
     assert not heavy & set(modules)
 
@@ -247,7 +248,9 @@ def test_what_a_plugin_prints_while_it_loads_keeps_out_of_stdout(run_python):
 
 
 def test_a_near_name_is_suggested(registry):
-    with pytest.raises(ProviderNotFound, match=r"'locla'; did you mean local\? .*installed: local"):
+    with pytest.raises(
+        ProviderNotFound, match=r"'locla'; did you mean local\? .*installed: .*local"
+    ):
         registry.info("locla")
 
 
@@ -276,7 +279,7 @@ def test_an_unreadable_list_of_entry_points_takes_no_other_down(write_plugin, re
     damaged = tmp_path / "site" / "damaged-1.0.dist-info" / "entry_points.txt"
     damaged.write_text("[freelane]\nno value here\n")
 
-    assert list(registry.infos()) == ["local", "well"]
+    assert list(registry.infos()) == sorted([*HOUSE, "well"])
 
 
 def test_a_distribution_without_metadata_is_unknown_and_works(write_plugin, registry, tmp_path):

@@ -1,0 +1,1 @@
+"""What AWS gives, in dated files."""

@@ -1,0 +1,1 @@
+"""What AWS takes, in dated files."""

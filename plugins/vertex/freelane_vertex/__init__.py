@@ -1,0 +1,1 @@
+"""Google: Vertex AI, the Gemini API and Cloud Run; what they give and what they cost so far."""

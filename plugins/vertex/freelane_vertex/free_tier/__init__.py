@@ -1,0 +1,1 @@
+"""What Google gives, in dated files."""

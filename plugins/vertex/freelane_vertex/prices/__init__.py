@@ -1,0 +1,1 @@
+"""What Google takes, in dated files."""
