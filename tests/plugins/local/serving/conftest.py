@@ -172,6 +172,12 @@ class Cloud:
         return found
 
 
+@pytest.fixture(scope="session")
+def cloud_at():
+    """The class itself, for fixtures of a longer life."""
+    return Cloud
+
+
 @pytest.fixture
 def cloud_with(root, context, tmp_path):
     made = []
