@@ -1,8 +1,12 @@
 """The database as one that a team shares on a PostgreSQL server."""
 
+import select
+import time
+
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from freelane.errors import ConfigError, StateError
 from freelane.store.faults import postgres_fault
@@ -13,6 +17,8 @@ _SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
 _SCHEMA_LOCK = 0x667265656C616E65  # "freelane" in ASCII: any number that nobody else uses
 _CONNECT_TIMEOUT_S = 10
 _RESTART_S = 5.0
+_QUESTIONED_AFTER_S = 30.0
+_IDLE_SINCE = "idle_since"
 
 
 class PostgresDatabase:
@@ -47,6 +53,9 @@ class PostgresDatabase:
     def engine(self) -> Engine:
         """A pooled engine; a connection that died while it lay idle is replaced unseen.
 
+        Asking the server before each transaction would cost as much as a statement of it. A
+        connection that was closed shows at its socket; the server is asked only after a while.
+
         Raises:
             StateError: psycopg is not installed.
         """
@@ -55,7 +64,7 @@ class PostgresDatabase:
         )
         try:
             engine = create_engine(
-                self._url, pool_pre_ping=True, hide_parameters=True, connect_args=timeout
+                self._url, pool_use_lifo=True, hide_parameters=True, connect_args=timeout
             )
         except ImportError as error:
             raise StateError(
@@ -64,6 +73,8 @@ class PostgresDatabase:
             ) from error
         self.faults = (engine.dialect.loaded_dbapi.Error,)
         event.listen(engine, "connect", self._on_connect)
+        event.listen(engine, "checkin", _check_in)
+        event.listen(engine, "checkout", _check_out)
         for index, condition in (*CONDITIONS, *LEDGER_CONDITIONS):
             index.dialect_options["postgresql"]["where"] = condition
         return engine
@@ -93,6 +104,36 @@ class PostgresDatabase:
         cursor.execute(f"SET lock_timeout = {round(self._busy_timeout_s * 1000)}")
         cursor.close()
         connection.commit()
+
+
+def _check_in(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+    del connection
+    record.info[_IDLE_SINCE] = time.monotonic()
+
+
+def _check_out(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: object) -> None:
+    """Have the pool open another where this one is dead."""
+    del proxy
+    since = record.info.get(_IDLE_SINCE)
+    if since is None:  # it has just been opened
+        return
+    if _has_words(connection.fileno()):
+        raise DisconnectionError
+    if time.monotonic() - since > _QUESTIONED_AFTER_S:
+        try:
+            cursor = connection.cursor()
+            cursor.execute("SELECT 1")
+            cursor.close()
+            connection.rollback()
+        except Exception as error:  # whatever it is, another connection is the answer
+            raise DisconnectionError from error
+
+
+def _has_words(socket: int) -> bool:
+    """Whether an idle connection has something to be read: its end, or that it will be ended."""
+    poll = select.poll()
+    poll.register(socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _parse(url: str) -> URL:

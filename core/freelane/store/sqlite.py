@@ -6,8 +6,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
+from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 
 from freelane.errors import StateError
 from freelane.store.faults import damaged, sqlite_fault
@@ -18,6 +21,7 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 # than DELETE: with synchronous=FULL SQLite syncs the truncation, so a commit survives power loss.
 _JOURNAL = "WAL" if sqlite3.sqlite_version_info >= (3, 51, 3) else "TRUNCATE"
 
+_KEPT = 4
 _IMMEDIATE = "freelane_immediate"
 
 
@@ -35,15 +39,24 @@ class SqliteFile:
         self._busy_timeout_s = busy_timeout_s
 
     def engine(self) -> Engine:
-        """An engine that opens the file anew for each transaction.
+        """An engine that keeps a few connections open between transactions.
 
-        A connection kept open would not survive a fork, and would go on writing into a file that
-        has been deleted or moved aside.
+        Opening the file and setting it up costs more than a short transaction. What is kept is
+        used again only for the very file that stands at the path: a connection would go on
+        writing into one that was deleted or moved aside.
         """
         engine = create_engine(
-            "sqlite://", creator=self._connect, poolclass=NullPool, hide_parameters=True
+            "sqlite://",
+            creator=self._connect,
+            poolclass=QueuePool,
+            pool_size=_KEPT,
+            max_overflow=-1,  # a thread never waits for another's connection
+            pool_use_lifo=True,
+            hide_parameters=True,
         )
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "checkout", self._check_out)
+        _ENGINES.add(engine)
         return engine
 
     def lay(self) -> None:
@@ -83,27 +96,65 @@ class SqliteFile:
         """The error of a row that holds nonsense."""
         return damaged(self.location, words)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> "_KeptConnection":
         connection = sqlite3.connect(
             f"file:{quote(str(self.file))}?mode=rw",  # never makes a file: `lay` does, as 0600
             uri=True,
             timeout=self._busy_timeout_s,
             isolation_level=None,  # BEGIN is ours to say
+            check_same_thread=False,  # the pool hands it to one at a time
+            factory=_KeptConnection,
         )
         try:
             connection.execute(f"PRAGMA journal_mode={_JOURNAL}").close()
             connection.execute("PRAGMA synchronous=FULL").close()
             connection.execute("PRAGMA foreign_keys=ON").close()
+            connection.stands_at = self._standing()
         except BaseException:
             connection.close()
             raise
         return connection
 
+    def _check_out(self, connection: DBAPIConnection, record: object, proxy: object) -> None:
+        del record, proxy
+        if getattr(connection, "stands_at", None) != self._standing():
+            raise DisconnectionError  # has the pool open the file anew
+
+    def _standing(self) -> tuple[int, int] | None:
+        """Which file stands at the path now."""
+        try:
+            found = os.stat(self.file)  # noqa: PTH116 - asked before each transaction
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+class _KeptConnection(sqlite3.Connection):
+    stands_at: tuple[int, int] | None = None
+
+    def __del__(self) -> None:  # a Store that nobody closed is no fault to warn of
+        with suppress(sqlite3.Error):  # it may never have been opened
+            self.close()
+
+
+_ENGINES: WeakSet[Engine] = WeakSet()
+
+
+def _close_idle() -> None:
+    for engine in list(_ENGINES):
+        engine.dispose()
+
+
+# SQLite forbids a connection to be carried across a fork, even to be closed there.
+os.register_at_fork(before=_close_idle)
+
 
 def _begin(connection: Connection) -> None:
     # A deferred BEGIN that writes later can meet a writer it may not wait for; a reader never does.
     immediate = connection.get_execution_options().get(_IMMEDIATE)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    cursor = connection.connection.cursor()  # the driver's own: through SQLAlchemy it costs tenfold
+    cursor.execute("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    cursor.close()
 
 
 def set_aside(folder: Path) -> Path:

@@ -198,6 +198,51 @@ def test_a_database_that_is_deleted_under_an_open_store_is_a_state_error(folder)
     assert not (folder / "state.db").exists()
 
 
+def test_a_kept_connection_never_writes_into_a_database_that_was_set_aside(folder):
+    store = open_store(None, folder)
+    with store.begin() as c:
+        c.execute(text("DELETE FROM jobs"))
+    aside = set_aside(folder)
+    before = aside.read_bytes()
+    open_store(None, folder).close()
+    with store.begin() as c:
+        assert c.scalar(text("SELECT count(*) FROM operations")) == 0
+        c.execute(text("UPDATE alembic_version SET version_num = 'mine'"))
+    store.close()
+    assert aside.read_bytes() == before
+    connection = sqlite3.connect(folder / "state.db")
+    assert connection.execute("SELECT version_num FROM alembic_version").fetchone() == ("mine",)
+    connection.close()
+
+
+def open_files(folder):
+    """How often this process has the database open."""
+    links = list(Path("/proc/self/fd").iterdir())
+    return sum(link.exists() and link.resolve() == folder / "state.db" for link in links)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows open files")
+def test_one_connection_is_kept_between_transactions_and_none_after_closing(folder):
+    before = open_files(folder)
+    store = open_store(None, folder)
+    for _ in range(3):
+        with store.begin():
+            pass
+    assert open_files(folder) == before + 1
+    store.close()
+    assert open_files(folder) == before
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows open files")
+def test_no_open_connection_is_carried_across_a_fork(folder):
+    store = open_store(None, folder)
+    child = os.fork()
+    if child == 0:
+        os._exit(open_files(folder))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    store.close()
+
+
 def test_a_folder_that_cannot_be_made_is_a_state_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot be made"):

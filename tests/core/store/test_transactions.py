@@ -6,6 +6,7 @@ from sqlalchemy import text
 
 from freelane.errors import StateError
 from freelane.state import operations
+from freelane.store import sql as driver_sql
 
 
 def test_the_end_of_the_block_commits(store, write, written):
@@ -46,6 +47,14 @@ def test_a_reader_sees_one_moment_throughout(new_store, write):
 def commit_one(store, write):
     with store.begin() as connection:
         write(connection, "a")
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1 FROM nowhere", "INSERT INTO operations (id) VALUES (?)"])
+def test_an_error_of_the_drivers_own_sql_is_a_state_error(sql, store, written):
+    statement = driver_sql.statement(sql)
+    with pytest.raises(StateError), store.begin() as connection:
+        driver_sql.Sql(connection).run(statement, ["a"] * sql.count("?"))
+    assert written(store) == []
 
 
 def test_a_lock_that_is_held_too_long_is_a_state_error_that_names_a_freelane_process(
