@@ -20,6 +20,7 @@ from freelane.model.name import parse_address
 from freelane.model.operation import Verb
 from freelane.model.plan import Plan
 from freelane.model.prediction import JsonValue, PredictionRequest
+from freelane.model.resources import parse_duration
 from freelane.service.planning import Outlook
 
 if TYPE_CHECKING:
@@ -104,6 +105,10 @@ class Endpoint:
     def wait(self, *, timeout_s: float = READY_S) -> "Endpoint":
         """Look until it is READY."""
         return self._endpoints.wait(self.address, timeout_s=timeout_s)
+
+    def keep(self, ttl: str | timedelta) -> "Endpoint":
+        """Have it end `ttl` from now; see `Endpoints.keep`."""
+        return self._endpoints.keep(self.address, ttl)
 
     def delete(self) -> "Endpoint":
         """End it."""
@@ -210,11 +215,14 @@ class Endpoints:
     ) -> Endpoint:
         """Serve an artifact (its id, a job, or the project's newest); the same again is returned.
 
+        With a `ttl` of its own, one that stands already then ends that long from now.
+
         Raises:
             ResourceConflict: The name is taken.
             ModelFailed: `predict.py` raised while loading the model.
         """
         deadline = self._session.workspace.deadline(timeout_s)
+        begun = self._session.workspace.clock.now()
         provider, model_of, there = self._choose(artifact)
         # Draft first: what does not hold in the project must not cost an upload.
         self._draft(provider, there or model_of.handle, name=name, ttl=ttl, script=script)
@@ -227,6 +235,23 @@ class Endpoints:
             spec_hash=drafted.spec_hash,
             deadline=deadline,
             wait=wait,
+        )
+        if ttl is not None and record.created < begun:  # it stood there already
+            return self.keep(f"{record.provider}/{record.name}", ttl)
+        return Endpoint(self, record)
+
+    def keep(self, address: str, ttl: str | timedelta, *, timeout_s: float = READY_S) -> Endpoint:
+        """Have it end `ttl` from now, whenever it was to end before.
+
+        Raises:
+            QuotaExceeded: The time until then is not free, and nothing else may pay for it.
+        """
+        session = self._session
+        kept_for = parse_duration(ttl) if isinstance(ttl, str) else ttl
+        record = session.serving.keep(
+            session.endpoint_records.refresh(self._find(address)),
+            session.workspace.clock.now() + kept_for,
+            deadline=session.workspace.deadline(timeout_s),
         )
         return Endpoint(self, record)
 

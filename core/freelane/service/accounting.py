@@ -185,34 +185,28 @@ class Accounting:
         with workspace.store.begin() as connection:
             return expire(connection, workspace.clock.now())
 
-    def prolong(self, operation: Operation, spec_what: str, until: datetime) -> None:
+    def prolong(self, operation: Operation, until: datetime) -> None:
         """Hold the next slice of what stands, before its end is moved to `until`.
 
         Raises:
             QuotaExceeded: The next slice does not fit; nothing was moved.
         """
         workspace = self._workspace
-        with self.guard.noting(spec_what), workspace.store.begin() as connection:
+        what = f"keep {operation.provider}/{operation.name} until {until:%Y-%m-%d %H:%M} UTC"
+        with self.guard.noting(what), workspace.store.begin() as connection:
             accrual = accruals.get(connection, workspace.owner, operation.id)
-            if accrual is None or until <= accrual.until:
-                return
-            first = ledger.get(connection, accrual.reservation)
-            if first is None:
+            first = ledger.get(connection, accrual.reservation) if accrual else None
+            if accrual is None or first is None or until <= accrual.until:
                 return
             admitted = self.guard.admitted(first)
-            demands = tuple(
-                demand.over(accrual.until, until)
-                for demand in admitted.demands
-                if demand.end is not None
-            )
             self.guard.admit(
                 connection,
-                demands,
+                _by_time(admitted.demands, accrual.until, until),
                 admitted.rule,
                 key=f"{_key(operation.id)}:{int(accrual.until.timestamp())}",
                 request=until.isoformat(),
                 operation=operation.id,
-                what=spec_what,
+                what=what,
                 lease=until - workspace.clock.now(),
                 sent=True,
             )
@@ -254,6 +248,11 @@ class Accounting:
             what=ask.what,
             lease=ask.lease,
         )
+
+
+def _by_time(demands: tuple[Demand, ...], start: datetime, end: datetime) -> tuple[Demand, ...]:
+    """What of them runs by time, for another stretch of it."""
+    return tuple(demand.over(start, end) for demand in demands if demand.end is not None)
 
 
 def _key(operation: str) -> str:

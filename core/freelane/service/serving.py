@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from typing import NoReturn
 
 from sqlalchemy import Connection
@@ -24,7 +25,6 @@ from freelane.model.endpoint import Endpoint, EndpointHandle, EndpointSpec, Rate
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.model.operation import Found, Operation, Verb
-from freelane.quota import accruals
 from freelane.service import intent
 from freelane.service.accounting import Accounting
 from freelane.service.endpoint_records import UP, EndpointRecords, not_ready
@@ -165,6 +165,21 @@ class ServingService:
                 return None  # its interrupted operation goes on
             self.settle(row)
 
+    def keep(self, endpoint: Endpoint, until: datetime, *, deadline: Deadline) -> Endpoint:
+        """Move the end of an endpoint that stands: first what that uses is held, then it is moved.
+
+        Raises:
+            QuotaExceeded: The time until then is not free, and nothing else may pay for it.
+            CapabilityUnsupported: The provider ends nothing by itself.
+        """
+        wired = self._workspace.resolve(endpoint.provider)
+        if wired.kill_switch is None:
+            raise self._workspace.unsupported(wired, Capability.KILL_SWITCH)
+        operation = self._operation_of(endpoint)
+        self._accounting.prolong(operation, until)
+        wired.kill_switch.arm(operation, until, deadline=deadline)
+        return self._records.refresh(self._records.save(replace(endpoint, expires_at=until)))
+
     def settle(self, row: OperationRow) -> None:
         """Find out what became of an interrupted deployment, and record it.
 
@@ -210,7 +225,7 @@ class ServingService:
             pauses=backoff(first_s=0.02, factor=1.5, longest_s=1.0, jitter=0.2),
             doing=f"waiting for endpoint {endpoint.name} to be gone",
         )
-        self._disarm(endpoint.operation, deadline=deadline)
+        self._disarm(self._operation_of(endpoint), deadline=deadline)
         return gone
 
     def adopt_resource(self, operation: Operation, handle: EndpointHandle) -> Endpoint | None:
@@ -278,17 +293,27 @@ class ServingService:
             raise self._workspace.unsupported(provider, Capability.KILL_SWITCH)
         provider.kill_switch.arm(operation, operation.expires, deadline=deadline)
 
-    def _disarm(self, operation_id: str, *, deadline: Deadline) -> None:
+    def _disarm(self, operation: Operation, *, deadline: Deadline) -> None:
         """Take the kill switch of what is gone away; one that stays is found by a cleanup."""
-        with self._workspace.store.read() as connection:
-            row = operations.get(connection, self._workspace.owner, operation_id)
-            accrual = accruals.get(connection, self._workspace.owner, operation_id)
-        if row is None or accrual is None:
-            return
-        wired = self._workspace.resolve(row.operation.provider)
-        if wired.kill_switch is not None:
+        wired = self._workspace.resolve(operation.provider)
+        if operation.expires is not None and wired.kill_switch is not None:
             with suppress(ProviderError, DeadlineExceeded, OutcomeUnknown):
-                wired.kill_switch.disarm(row.operation, deadline=deadline)
+                wired.kill_switch.disarm(operation, deadline=deadline)
+
+    def _operation_of(self, endpoint: Endpoint) -> Operation:
+        """The operation that made it, as its tags tell it."""
+        return Operation(
+            id=endpoint.operation,
+            verb=Verb.DEPLOY,
+            owner=self._workspace.owner,
+            project=endpoint.project,
+            provider=endpoint.provider,
+            emulated=endpoint.emulated,
+            name=endpoint.name,
+            spec_hash=endpoint.spec_hash,
+            created=endpoint.created,
+            expires=endpoint.expires_at,
+        )
 
     def _operation_row(self, endpoint: Endpoint) -> OperationRow | None:
         """The operation that made it, while that is unfinished."""
@@ -328,7 +353,7 @@ class ServingService:
 
         intent.note_failure(self._workspace, operation, error, undo=undo)
         if not isinstance(error, OutcomeUnknown):
-            self._disarm(operation.id, deadline=self._workspace.deadline())
+            self._disarm(operation, deadline=self._workspace.deadline())
 
 
 def _new_endpoint(operation: Operation, artifact: Artifact, rate: RateLimits) -> Endpoint:

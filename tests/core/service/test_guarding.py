@@ -518,3 +518,37 @@ def test_a_plan_that_does_not_fit_offers_only_what_does(
     ahead = Planning(house.accounting, Policy.FREE).outlook(wired, long, [(other, long)])
     assert "--provider second" in ahead.alternatives
     train(house, replace(job_spec, max_runtime=timedelta(minutes=45)))  # what it offered does fit
+
+
+def test_an_end_that_is_moved_holds_the_next_slice_before_the_timer_moves(
+    new_process, cloud, clock, endpoint_spec, model, balance
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    clock.advance(timedelta(minutes=20))
+    seen = []
+    cloud.before = lambda call: seen.append((call, balance("endpoint").held))
+    kept = house.serving.keep(
+        endpoint, clock.now() + timedelta(minutes=30), deadline=house.workspace.deadline()
+    )
+    assert seen == [("arm", HOUR_MS * 5 // 6)]
+    (timer,) = cloud.timers.values()
+    assert timer.ends == kept.expires_at == clock.now() + timedelta(minutes=30)
+    clock.advance(timedelta(minutes=25))
+    house.serving.delete(kept, deadline=house.workspace.deadline())
+    assert balance("endpoint") == Balance(HOUR_MS * 3 // 4, 0)
+    assert cloud.billed("cloud.endpoint") == HOUR_MS * 3 // 4
+
+
+def test_an_end_that_cannot_be_paid_for_is_not_moved(
+    new_process, cloud, clock, endpoint_spec, model, tight
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    with pytest.raises(QuotaExceeded):
+        house.serving.keep(
+            endpoint, clock.now() + timedelta(hours=2), deadline=house.workspace.deadline()
+        )
+    (timer,) = cloud.timers.values()
+    assert timer.ends == endpoint.expires_at
+    assert cloud.calls == ["arm", "deploy"]
