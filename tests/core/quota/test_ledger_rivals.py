@@ -103,6 +103,29 @@ def reserve_one(c, cell, now):
     return ledger.reserve(c, [Hold(cell, 7, 10)], key="k", request="r", lease=LEASE, now=now)
 
 
+def test_what_slid_out_is_taken_off_once_by_two_who_see_it(
+    new_store, reserve, minute, do, noon, glance
+):
+    for _ in range(2):
+        do(ledger.settle, reserve(minute, 4).id, noon)
+    first, second = new_store(), new_store()
+    later = noon + LEASE
+
+    def use_one(store, key):
+        with store.begin() as c:
+            hold = Hold(minute, 1, 10)
+            ledger.reserve(c, [hold], key=key, request="", lease=LEASE, now=later)
+            if store is first:
+                thread.start()
+                thread.join(0.2)
+
+    thread = threading.Thread(target=use_one, args=(second, "second"))
+    use_one(first, "first")
+    thread.join()
+    assert do(audit.rebuild, later) == []
+    assert glance(minute, later) == Balance(held=2)
+
+
 def test_what_lapsed_is_posted_once_by_all_who_expire_at_the_same_time(
     new_store, reserve, day, noon, glance
 ):
