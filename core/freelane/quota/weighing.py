@@ -112,7 +112,7 @@ def source_of(quota: Quota, terms: Terms, attributes: Mapping[str, str]) -> Sour
     """The ledger's line of a quota whose window is resolved."""
     parts = [terms.account.id, *(attributes.get(name, "") for name in quota.per)]
     subject = "/".join(part for part in parts if part)
-    key = QuotaKey(terms.plugin, quota.id, subject, terms.emulated)
+    key = QuotaKey(quota.provider, quota.id, subject, terms.emulated)
     return Source(
         key=str(key),
         title=quota.title,
@@ -236,7 +236,7 @@ def _undecided(quota: Quota, verdict: Undecided, terms: Terms, amount: int) -> Q
     return QuotaExceeded(
         f"{terms.provider}: whether {quota.title} is free depends on {verdict.fact} of the "
         f"account, which is not known ({verdict.why})",
-        quota_id=str(QuotaKey(terms.plugin, quota.id, terms.account.id, terms.emulated)),
+        quota_id=str(QuotaKey(quota.provider, quota.id, terms.account.id, terms.emulated)),
         limit=quota.limit,
         used=0,
         requested=amount,
