@@ -1,5 +1,6 @@
 """The accounts of what is gone: closed at the latest when a cleanup no longer finds it."""
 
+from collections import Counter
 from collections.abc import Callable, Collection
 
 from sqlalchemy import Connection
@@ -7,6 +8,7 @@ from sqlalchemy import Connection
 from freelane.model.quota import QuotaKey
 from freelane.quota import accruals, ledger
 from freelane.quota.accruals import Accrual
+from freelane.quota.ledger import State
 from freelane.service.accounting import Accounting
 from freelane.service.cleanup_report import CleanupReport
 from freelane.service.sweeping import Listing
@@ -26,10 +28,11 @@ class Closing:
 
     def expire(self, report: CleanupReport) -> None:
         """Give back what lapsed unsent, post in full what was sent and never settled."""
-        for reservation in self._accounting.expire():
-            report.repaired.append(
-                f"reservation {reservation.id} ({reservation.what}) is {reservation.state}"
-            )
+        closed: Counter[State] = Counter()
+        while expired := self._accounting.expire():
+            closed.update(reservation.state for reservation in expired)
+        for state, count in sorted(closed.items()):
+            report.repaired.append(f"reservations past their lease are {state}: {count}")
 
     def accrue(self, report: CleanupReport) -> None:
         """Charge what stands past the time that was held for it."""

@@ -4,11 +4,14 @@ from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 
+from sqlalchemy import Connection
+
 from freelane.contract.capability import Capability
 from freelane.contract.provider import Deployer, Provider
 from freelane.errors import ConfigError, EndpointNotReady, ResourceNotFound
 from freelane.model.endpoint import Endpoint, EndpointStatus
 from freelane.model.lifecycle import EndpointState
+from freelane.quota import accruals
 from freelane.service.accounting import Accounting
 from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace
@@ -93,13 +96,19 @@ class EndpointRecords:
         with self._workspace.store.begin() as connection:
             endpoints.save(connection, self._workspace.owner, seen)
             if seen.state.final:
-                self._accounting.close(connection, seen.operation, self._ended(seen, status))
+                ended = status.ended or self._ended(connection, seen)
+                self._accounting.close(connection, seen.operation, ended)
         return seen
 
-    def _ended(self, endpoint: Endpoint, status: EndpointStatus) -> datetime:
-        """Since when it is gone: at the latest its kill switch ended it."""
+    def _ended(self, connection: Connection, endpoint: Endpoint) -> datetime:
+        """Since when it is gone where nobody tells: at the latest its kill switch ended it.
+
+        One that has been charged past that was seen standing, or could not be looked at.
+        """
         now = self._workspace.clock.now()
-        return status.ended or min(now, endpoint.expires_at or now)
+        accrual = accruals.get(connection, self._workspace.owner, endpoint.operation)
+        charged = accrual.until if accrual is not None else now
+        return min(now, max(endpoint.expires_at or now, charged))
 
     def wait_ready(self, endpoint: Endpoint, *, deadline: Deadline) -> Endpoint:
         """Look until it is READY.

@@ -1,6 +1,6 @@
 """Bringing the records up to what the providers show. Level-triggered: whole states, no events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from freelane.errors import (
@@ -82,16 +82,22 @@ class Reconciler:
             else:
                 report.repaired.append(f"{what}: the interrupted operation is settled")
 
-    def refresh_records(self, report: CleanupReport) -> None:
-        """Look at every job and endpoint that is recorded as not over."""
+    def refresh_records(
+        self, report: CleanupReport, only: Collection[str | None] | None = None
+    ) -> None:
+        """Look at every job and endpoint that is recorded as not over; `only` names operations."""
         silent: dict[str, str] = {}
         for job in self._active():
+            if only is not None and job.operation not in only:
+                continue
             seen = self._look(
                 job.provider, f"job {job.id}", silent, report, self._jobs.refresh, job
             )
             if seen is not None and seen.state is not job.state:
                 report.repaired.append(f"job {job.id} was {job.state} and is {seen.state}")
         for endpoint in self._live():
+            if only is not None and endpoint.operation not in only:
+                continue
             address = f"endpoint {endpoint.provider}/{endpoint.name}"
             now = self._look(
                 endpoint.provider, address, silent, report, self._endpoints.refresh, endpoint

@@ -140,7 +140,7 @@ class Sweeper:
             if created is None:
                 report.remarks.append(
                     f"{each.ours} stays: {each.ours.provider} does not tell how old it is, so it "
-                    "does not count as older"
+                    "is not taken as old"
                 )
             elif created <= latest:
                 yield each

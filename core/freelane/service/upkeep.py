@@ -1,6 +1,6 @@
 """Leaving nothing behind: what is recorded, what is shown, and what is ended of it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -47,7 +47,8 @@ class UpkeepService:
         how = Sweep(delete=delete, older_than=older_than, at_most=at_most)
         report = CleanupReport()
         self._closing.expire(report)
-        self._reconcile(report)
+        self._reconciler.settle_operations(report)
+        self._reconciler.refresh_records(report)
         listed = self._sweeper.ours(providers, report).standing
         # Asked after the listing: an intent is written before its resource is made, so what another
         # command has made by now is among them.
@@ -58,7 +59,12 @@ class UpkeepService:
             if why is not None:
                 doomed.append(Doomed(ours, why))
         self._bring_accounts_up(report)
-        self._end(listed, doomed, wanted, how, report)
+        if not delete:
+            self._sweeper.sweep([*doomed, *unguarding(listed, doomed, wanted)], how, report)
+            return report
+        ended = self._sweeper.sweep(doomed, how, report)
+        self._reconciler.refresh_records(report, only={each.ours.operation for each in ended})
+        self._end_idle_guards(listed, ended, how, report)
         return report
 
     def rebuild(self, providers: Sequence[str]) -> CleanupReport:
@@ -87,12 +93,16 @@ class UpkeepService:
         report = CleanupReport()
         listed = self._sweeper.ours(providers, report).standing
         doomed = [Doomed(ours, "asked to end everything") for ours in listed if not ours.guards]
-        self._end(listed, doomed, self._reconciler.under_way(), how, report)
-        return report
-
-    def _reconcile(self, report: CleanupReport) -> None:
+        if not delete:
+            under_way = self._reconciler.under_way()
+            self._sweeper.sweep([*doomed, *unguarding(listed, doomed, under_way)], how, report)
+            return report
+        self._bring_accounts_up(report)
+        ended = self._sweeper.sweep(doomed, how, report)
         self._reconciler.settle_operations(report)
         self._reconciler.refresh_records(report)
+        self._end_idle_guards(listed, ended, how, report)
+        return report
 
     def _bring_accounts_up(self, report: CleanupReport) -> None:
         """Close what is gone without a record first: whatever is open after that stands."""
@@ -103,34 +113,24 @@ class UpkeepService:
         )
         self._closing.accrue(report)
 
-    def _end(
-        self,
-        listed: Sequence[Ours],
-        doomed: Sequence[Doomed],
-        wanted: Collection[str],
-        how: Sweep,
-        report: CleanupReport,
+    def _end_idle_guards(
+        self, listed: Sequence[Ours], ended: Sequence[Doomed], how: Sweep, report: CleanupReport
     ) -> None:
-        """End what is doomed, and then the kill switches that have nothing left to end."""
-        if not how.delete:
-            self._sweeper.sweep([*doomed, *unguarding(listed, doomed, wanted)], how, report)
-            return
-        ended = self._sweeper.sweep(doomed, how, report)
-        self._reconcile(report)
+        """End the kill switches that have nothing left to end, and the accounts of what is gone."""
         self._bring_accounts_up(report)
         idle = unguarding(listed, ended, self._reconciler.wanted())
         if not idle:
             return
-        # Absent needs two misses, and the records are read after the listing, as above.
+        # Absent needs two misses; the records are read after the listing, as in `cleanup`.
         again = self._sweeper.ours({each.ours.provider for each in idle}, report).standing
         still_idle = {each.ours.key for each in unguarding(again, (), self._reconciler.wanted())}
         there = {ours.key for ours in again}
-        over = [each for each in idle if each.ours.key in still_idle]
         waiting = [each for each in idle if each.ours.key in there - still_idle]
         if waiting:
             report.remarks.append(
                 f"{len(waiting)} kill switches stay until what they are to end is gone: "
                 + ", ".join(each.ours.resource.name for each in waiting[:5])
             )
+        over = [each for each in idle if each.ours.key in still_idle]
         room = how.at_most - len(report.strays)
         self._sweeper.sweep(over, replace(how, at_most=room), report)

@@ -17,7 +17,10 @@ from freelane.errors import CapabilityUnsupported
 from freelane.model.artifact import Artifact, ArtifactHandle, artifact_id
 from freelane.model.endpoint import EndpointSpec
 from freelane.model.job import JobSpec
+from freelane.model.quota import QuotaKey
 from freelane.model.spending import Spending
+from freelane.quota import ledger
+from freelane.quota.window import cells
 from freelane.service.accounting import Accounting
 from freelane.service.artifacts import ArtifactService
 from freelane.service.endpoint_records import EndpointRecords
@@ -207,3 +210,18 @@ def other_model(model: Artifact) -> Artifact:
 @pytest.fixture
 def crash() -> type[Crash]:
     return Crash
+
+
+@pytest.fixture
+def used(store, clock):
+    """What is used and held of a quota of the cloud's this month."""
+
+    def look(quota: str) -> tuple[int, int]:
+        key = str(QuotaKey("cloud", quota))
+        window = replace(scripted.allowance("x.y", 1).window, skew_s=0)
+        (cell,) = cells(key, window, clock.now())
+        with store.read() as connection:
+            balance = ledger.glance(connection, [cell], clock.now())[cell]
+        return balance.used, balance.held
+
+    return look

@@ -452,18 +452,18 @@ def terms_of(cloud: Cloud) -> Terms:
     )
 
 
-def foreign(count: int, operation: Operation | None = None) -> list[Resource]:
+def foreign(count: int, operation: str | None = None) -> list[Resource]:
     """Things that Freelane did not make for this owner, each as like ours as it can be.
 
     Names of our kind, every kind of resource, running and billing, past their expiry, with the
-    operation of ours that `operation` names, without an owner or with a near miss of ours.
+    id of an operation of ours, without an owner or with a near miss of ours.
     """
     owners = (None, "somebody", "ME", "me ", "me2", "")
     kinds = tuple(ResourceKind)
     resources = []
     for n in range(count):
         tags = {
-            TAG_OPERATION: operation.id if operation and n % 2 else f"{n:032x}",
+            TAG_OPERATION: operation if operation and n % 2 else f"{n:032x}",
             TAG_PROJECT: "digits",
             TAG_NAME: "digits",
             TAG_EXPIRES: "1",
