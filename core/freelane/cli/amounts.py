@@ -27,6 +27,7 @@ _LADDERS: dict[Unit, tuple[tuple[int, str], ...]] = {
     Unit.REQUESTS: ((1, "requests"),),
     Unit.TOKENS: ((1, "tokens"),),
     Unit.COUNT: ((1, ""),),
+    Unit.NANO_USD: ((1, ""),),
 }
 """Unit -> steps, largest first: so many of the unit are one of the name."""
 _NOUNS = {
@@ -38,32 +39,46 @@ _NOUNS = {
     Unit.REQUESTS: "requests",
     Unit.TOKENS: "tokens",
     Unit.COUNT: "uses",
+    Unit.NANO_USD: "dollars",
 }
-_WHOLE = 100
-"""From so many on, a number is told without a fraction."""
+_HUNDRED = 100
+"""From so many on a number is told without a fraction, and below a hundredth on its own scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """One step of a ladder, so that several amounts of a row are told alike."""
+    """One step of a unit's ladder, so that several amounts of a row are told alike."""
 
+    unit: Unit
     size: int
     name: str
 
-    def number(self, amount: int) -> str:
-        """The amount without its name: `12.5`."""
+    def text(self, amount: int) -> str:
+        """The amount and its name: `12.5 h`; one too small for the step has its own."""
+        if self.unit is Unit.NANO_USD:
+            return show_usd(amount)
+        if self._is_too_small(amount):
+            return scale_of(self.unit, amount).text(amount)
+        return f"{self._number(amount)} {self.name}".rstrip()
+
+    def short(self, amount: int) -> str:
+        """The same without the name, where it stands beside one that has it."""
+        if self.unit is Unit.NANO_USD or self._is_too_small(amount):
+            return self.text(amount)
+        return self._number(amount)
+
+    def _number(self, amount: int) -> str:
         return _number(Decimal(amount) / self.size)
 
-    def text(self, amount: int) -> str:
-        """The amount and its name: `12.5 h`."""
-        return f"{self.number(amount)} {self.name}".rstrip()
+    def _is_too_small(self, amount: int) -> bool:
+        return 0 < amount * _HUNDRED < self.size
 
 
 def scale_of(unit: Unit, amount: int) -> Scale:
     """The largest step that is not larger than `amount`; the smallest for 0."""
     steps = _LADDERS[unit]
-    size, name = next((step for step in steps if abs(amount) >= step[0]), steps[-1])
-    return Scale(size, name)
+    size, name = next((step for step in steps if amount >= step[0]), steps[-1])
+    return Scale(unit, size, name)
 
 
 def price_text(nano_usd: int) -> str:
@@ -107,7 +122,7 @@ def ordinal(day: int) -> str:
 
 def _number(value: Decimal) -> str:
     """At most three digits that say something, and every whole one."""
-    if value == value.to_integral_value() or abs(value) >= _WHOLE:
+    if value == value.to_integral_value() or abs(value) >= _HUNDRED:
         return f"{value.quantize(Decimal(1), ROUND_HALF_UP):,f}"
     digits = max(0, 2 - value.adjusted())
     text = f"{value.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):f}"

@@ -9,11 +9,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from freelane.cli import render
-from freelane.cli.amounts import forecast_text, scale_of
+from freelane.cli.amounts import Scale, forecast_text, scale_of
 from freelane.cli.redact import redact
 from freelane.cli.terminal import console, is_terminal
-from freelane.model.amount import show_amount, show_usd
-from freelane.model.quota import Confidence, Unit
+from freelane.model.quota import Confidence
 from freelane.model.usage import QuotaRow
 
 if TYPE_CHECKING:
@@ -42,10 +41,10 @@ def show(rows: Sequence[QuotaRow]) -> None:
         [
             [
                 row.id,
-                show_amount(row.used, row.unit),
-                show_amount(row.held, row.unit),
-                None if row.remaining is None else show_amount(row.remaining, row.unit),
-                None if row.limit is None else show_amount(row.limit, row.unit),
+                _scale(row).text(row.used),
+                _scale(row).text(row.held),
+                None if row.remaining is None else _scale(row).text(row.remaining),
+                None if row.limit is None else _scale(row).text(row.limit),
                 row.window,
                 row.resets_at and row.resets_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ"),
                 origin(row),
@@ -67,28 +66,28 @@ def drawing(rows: Sequence[QuotaRow], *, width: int) -> "Group":
 
     now = datetime.now(UTC)
     lines: list[Text] = []
+    longest = max((len(row.title) for row in rows if row.unavailable is None), default=0)
+    column = min(longest, width // 2 - 4)
     for provider, of_it in groupby(rows, key=lambda row: (row.provider, row.emulated)):
         listed = list(of_it)
         name, emulated = provider
         lines.append(Text(name + (" (emulated)" if emulated else ""), style="bold"))
-        titles = [row for row in listed if row.unavailable is None]
-        longest = max((len(row.title) for row in titles), default=0)
-        for row in titles:
-            lines += _row(row, width=width, longest=longest, now=now)
+        for row in listed:
+            if row.unavailable is None:
+                lines += _row(row, width=width, column=column, now=now)
         for text in unavailable(listed):
             lines += (Text(line, style="dim") for line in _wrapped(text, width, "  "))
     return Group(*lines or [Text(EMPTY)])
 
 
-def _row(row: QuotaRow, *, width: int, longest: int, now: datetime) -> Iterator["Text"]:
+def _row(row: QuotaRow, *, width: int, column: int, now: datetime) -> Iterator["Text"]:
     from rich.text import Text  # noqa: PLC0415 - rich, only for a terminal
 
     title = redact(row.title)
-    column = min(longest, width // 2 - 4)
     narrow = width < _NARROW
     if row.limit:
         share = (row.used + row.held) / row.limit
-        per_cent = f"{'>' if share > 9.99 else ''}{min(round(share * 100), 999)} %"  # noqa: PLR2004
+        per_cent = f"{min(int(share * 100), 999):3} %"
         room = width - len(per_cent) - (4 if narrow else column + 6)
         bar = _bar(row, min(_WIDEST_BAR, max(4, room)))
         if narrow or len(title) > column:
@@ -117,28 +116,25 @@ def _words(row: QuotaRow, now: datetime) -> Iterator[tuple[str, str]]:
 
 def balance(row: QuotaRow) -> str:
     """`12.5 h used, 2 h held, 35.5 of 50 h left`, all on one scale."""
-    if row.unit is Unit.NANO_USD:
-        used, held, limit, left = (
-            None if amount is None else show_usd(amount)
-            for amount in (row.used, row.held, row.limit, row.remaining)
-        )
-    else:
-        scale = scale_of(row.unit, row.limit or row.used or row.held)
-        used, held = scale.text(row.used), scale.text(row.held)
-        limit = None if row.limit is None else scale.text(row.limit)
-        left = None if row.remaining is None else scale.number(row.remaining)
-    parts = [f"{used} used", f"{held} held" if row.held else "", f"{left} of {limit} left"]
-    if limit is None:
-        parts[-1] = "only counted"
+    scale = _scale(row)
+    parts = [f"{scale.text(row.used)} used", f"{scale.text(row.held)} held" if row.held else ""]
+    if row.limit is None or row.remaining is None:
+        parts.append("only counted")
     elif not row.limit:
-        parts[-1] = "nothing of it is free"
+        parts.append("nothing of it is free")
+    else:
+        parts.append(f"{scale.short(row.remaining)} of {scale.text(row.limit)} left")
     return ", ".join(filter(None, parts))
+
+
+def _scale(row: QuotaRow) -> Scale:
+    return scale_of(row.unit, row.limit or row.used or row.held)
 
 
 def resets(row: QuotaRow, now: datetime) -> str:
     """When it starts anew, in the zone of this machine."""
     if row.resets_at is None:
-        return row.window
+        return "never resets" if row.window == "once" else row.window
     ends = row.resets_at.astimezone()
     return (
         f"resets {ends.day} {ends:%b %H:%M}, "

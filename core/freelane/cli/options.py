@@ -31,8 +31,13 @@ class Session:
     emulated: bool
     output: Output
 
-    def client(self, settings: Mapping[str, object] | None = None) -> "Client":
-        """The Client of this run; `settings` are dotted keys that beat every file."""
+    def client(
+        self, settings: Mapping[str, object] | None = None, *, yes: bool = False
+    ) -> "Client":
+        """The Client of this run; `settings` are dotted keys that beat every file.
+
+        What the guard asks is answered at the terminal; without one by `yes`.
+        """
         from freelane.client import Client  # noqa: PLC0415 - loads the house
 
         return Client(
@@ -40,6 +45,7 @@ class Session:
             provider=self.provider,
             emulated=self.emulated,
             settings=settings,
+            confirm=lambda question: yes or asks(question),
         )
 
     @property
@@ -173,6 +179,13 @@ def pairs(given: Iterable[str], *, option: str) -> dict[str, str]:
 def settings(given: Iterable[str]) -> dict[str, object]:
     """Dotted settings of `--set`, typed as TOML would."""
     return {key: toml_value(text) for key, text in pairs(given, option="--set").items()}
+
+
+def asks(question: str) -> bool:
+    """Whether a person says yes; without one it is no."""
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        return False
+    return click.confirm(question, err=True)
 
 
 def consent(question: str, *, yes: bool, refusal: str) -> None:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import click
 
 from freelane.cli import render
+from freelane.cli.amounts import scale_of
 from freelane.cli.document import plain
 from freelane.cli.options import Session
-from freelane.model.amount import show_amount, show_usd
+from freelane.model.amount import show_usd
 from freelane.model.operation import Verb
 from freelane.model.plan import Plan
 from freelane.model.quota import Unit
@@ -132,22 +133,23 @@ def cost_text(made: Plan) -> str:
 
 def line_words(line: PlanLine, now: datetime) -> Iterator[str]:
     """The quota now and after, what it costs, and where the numbers are from."""
+    amount = scale_of(line.unit, line.amount).text(line.amount)
     if line.cover is Cover.UNCOVERED and line.nano_usd:
-        yield f"{show_amount(line.amount, line.unit)} would cost {show_usd(line.nano_usd)}"
+        yield f"{amount} would cost {show_usd(line.nano_usd)}"
     elif line.nano_usd:
-        yield f"{show_amount(line.amount, line.unit)} for {show_usd(line.nano_usd)}"
+        yield f"{amount} for {show_usd(line.nano_usd)}"
+    elif line.quota is None:
+        yield amount
     if line.quota is not None:
-        unit = quota_unit(line)
-        of = "" if line.limit is None else f" of {show_amount(line.limit, unit)}"
+        scale = scale_of(quota_unit(line), line.limit or after(line))
+        of = "" if line.limit is None else f" of {scale.text(line.limit)}"
         resets = (
             "" if line.resets_at is None else f", resets {render.ago_text(line.resets_at, now)}"
         )
         yield (
-            f"{line.title or line.quota}: {show_amount(line.before, unit)} used -> "
-            f"{show_amount(after(line), unit)}{of}{resets}"
+            f"{line.title or line.quota}: {scale.text(line.before)} -> "
+            f"{scale.text(after(line))}{of} used{resets}"
         )
-    else:
-        yield show_amount(line.amount, line.unit)
     origin = ", ".join(
         filter(
             None,

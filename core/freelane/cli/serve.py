@@ -72,7 +72,7 @@ def deploy(  # noqa: PLR0913 - one for each option
     timeout_s = parse_duration(timeout).total_seconds()
     lifetime = parse_duration(ttl) if ttl else None
     output = session.output
-    with session.client(settings(changed)) as client:
+    with session.client(settings(changed), yes=yes) as client:
         chosen = artifact if model is None else model
         plan = client.endpoints.plan(chosen, name=name, ttl=lifetime, script=script)
         if dry_run:
@@ -97,8 +97,9 @@ def deploy(  # noqa: PLR0913 - one for each option
                 f"freelane delete {endpoint.address}"
             )
     if plan.change == "nothing":
+        kept = "; its end was moved" if lifetime else "; --ttl moves its end"
         output.note(
-            f"{endpoint.address} serves it already and stays as it is; for another ttl or script: "
+            f"{endpoint.address} serves it already{kept}; for another script: "
             f"freelane delete {endpoint.address}, and deploy again"
         )
     output.result({"endpoint": endpoint.to_json()}, lambda: show_endpoint(endpoint))

@@ -76,7 +76,7 @@ def train(  # noqa: PLR0913 - one for each option
     given = typed(pairs(hyperparameters, option="--hyperparameter"))
     channels = pairs(inputs, option="--input")
     output = session.output
-    with session.client(settings(changed)) as client:
+    with session.client(settings(changed), yes=yes) as client:
         plan = client.jobs.plan(name=name, script=script, hyperparameters=given, inputs=channels)
         if dry_run:
             tell(ctx, session, plan)
