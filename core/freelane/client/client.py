@@ -1,6 +1,6 @@
 """`Client`: everything Freelane does, for one project."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +59,7 @@ class Client:
         emulated: Use the provider's emulator.
         settings: More settings, by dotted key: `{"train.max_runtime": "10m"}`.
         clock: Another clock than the machine's, for tests.
+        confirm: Asks a person where the configuration says `ask`; without one that is a no.
 
     Raises:
         ConfigError: The configuration does not hold.
@@ -72,12 +73,13 @@ class Client:
         emulated: bool = False,
         settings: Mapping[str, object] | None = None,
         clock: Clock | None = None,
+        confirm: Callable[[str], bool] | None = None,
     ) -> None:
         flags = dict(settings or {})
         if provider is not None:
             flags["provider"] = provider
         loaded = load(file=Path(config) if config is not None else None, flags=flags)
-        self._session = Session(loaded, emulated=emulated, clock=clock)
+        self._session = Session(loaded, emulated=emulated, clock=clock, confirm=confirm)
         self.jobs = Jobs(self._session)
         self.endpoints = Endpoints(self._session)
         self.artifacts = Artifacts(self._session)

@@ -55,13 +55,20 @@ if TYPE_CHECKING:
 class Session:
     """Everything one Client needs, made when it is first asked for."""
 
-    def __init__(self, config: Config, *, emulated: bool, clock: Clock | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        emulated: bool,
+        clock: Clock | None,
+        confirm: Callable[[str], bool] | None = None,
+    ) -> None:
         self.config = config
         self.emulated = emulated
         self._given_clock = clock
         self.clock = clock or SystemClock()
         self.folder = platformdirs.user_data_path("freelane")
-        self.confirm: Callable[[str], bool] | None = None
+        self.confirm = confirm
         self._providers: dict[str, Provider] = {}
         self._terms: dict[str, Terms] = {}
         self._store: Store | None = None

@@ -95,11 +95,15 @@ def test_the_same_model_again_is_the_same_endpoint(served, freelane):
     assert freelane("deploy", "--json").document["endpoint"]["url"] == url
 
 
-def test_an_endpoint_that_stays_as_it_is_is_told(served, freelane):
-    ran = freelane("deploy", "--ttl", "1h")
+def test_an_endpoint_that_is_there_is_told_and_a_ttl_moves_its_end(served, freelane):
+    ran = freelane("deploy")
     assert ran.code == 0
-    assert "stays as it is" in ran.err
-    assert "freelane delete local/tiny" in ran.err
+    assert "serves it already; --ttl moves its end" in ran.err
+    before = freelane("endpoints", "--json").document["endpoints"][0]["expires_at"]
+    ran = freelane("deploy", "--ttl", "3h")
+    assert "its end was moved" in ran.err
+    after = freelane("endpoints", "--json").document["endpoints"][0]["expires_at"]
+    assert after > before
 
 
 def test_a_misspelled_endpoint_names_the_nearest(served, freelane):
