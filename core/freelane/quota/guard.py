@@ -164,10 +164,11 @@ class Guard:
         change: Callable[[Demand], Demand] = lambda demand: demand,
         *,
         note: str = "",
-    ) -> None:
+    ) -> Allocation:
         """Post what was really used: `change` makes of each demand what it came to.
 
         Free allowances pay first, as far as they go now; it has happened, so nothing is refused.
+        Answers who paid for what.
         """
         admitted = self.admitted(reservation)
         demands = tuple(change(demand) for demand in admitted.demands)
@@ -183,8 +184,9 @@ class Guard:
             for cell, balance in balances.items()
         }
         rule = replace(admitted.rule, pay=True, enforce=False)
-        charges = allocate(demands, room, rule).charges
-        ledger.settle(connection, reservation.id, now, charges, note=note)
+        allocation = allocate(demands, room, rule)
+        ledger.settle(connection, reservation.id, now, allocation.charges, note=note)
+        return allocation
 
     def admitted(self, reservation: Reservation) -> Admitted:
         """What it was granted for.
@@ -232,8 +234,7 @@ class Guard:
                 yield replace(base, credit=True, pay=True)
 
     def _agrees(self, allocation: Allocation) -> bool:
-        paid = _sum(allocation, Cover.PAID)
-        credit = _sum(allocation, Cover.CREDIT)
+        paid, credit = allocation.nano_usd(Cover.PAID), allocation.nano_usd(Cover.CREDIT)
         parts = []
         if credit:
             parts.append(f"{show_usd(credit)} of credit")
@@ -315,7 +316,3 @@ def _without(balance: Balance, own: int, *, posted: bool) -> Balance:
     if posted:
         return replace(balance, used=balance.used - own)
     return replace(balance, held=balance.held - own)
-
-
-def _sum(allocation: Allocation, cover: Cover) -> int:
-    return sum(share.nano_usd for share in allocation.shares if share.cover is cover)

@@ -73,6 +73,10 @@ class Allocation:
     limits: Mapping[Cell, int | None]
     shortfalls: tuple[Shortfall, ...] = ()
 
+    def nano_usd(self, cover: Cover) -> int:
+        """What credits, or money, pay of it."""
+        return sum(share.nano_usd for share in self.shares if share.cover is cover)
+
     def holds(self) -> tuple[Hold, ...]:
         """The charges with the limits that they must stay within."""
         return tuple(

@@ -12,9 +12,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from freelane.contract.provider import Provider
+from freelane.model.budget import NANO
 from freelane.model.endpoint import EndpointSpec
 from freelane.model.job import Job, JobSpec
 from freelane.model.operation import Operation
+from freelane.model.usage import Cover
 from freelane.quota import accruals, ledger
 from freelane.quota.demand import Demand
 from freelane.quota.expiry import expire
@@ -140,18 +142,22 @@ class Accounting:
             )
         accruals.close(connection, self._workspace.owner, operation.id, self._workspace.clock.now())
 
-    def settle_job(self, connection: Connection, job: Job) -> None:
-        """Post what a job that has ended came to, by the provider's own figure where it has one."""
+    def settle_job(self, connection: Connection, job: Job) -> Job:
+        """Post what a job that has ended came to, by the provider's own figure where it has one.
+
+        The job is answered with what it cost in money; credit is none.
+        """
         held = ledger.find(connection, _key(job.operation))
         if held is None or held.state is ledger.State.SETTLED:
-            return
+            return job
         span = _billed(job)
         if span is None:
             ledger.settle(connection, held.id, self._workspace.clock.now(), note="no figure given")
-            return
-        self.guard.settle(
+            return job
+        came_to = self.guard.settle(
             connection, held, lambda demand: demand.over(*span), note=f"job {job.id} ended"
         )
+        return replace(job, cost_usd=came_to.nano_usd(Cover.PAID) / NANO)
 
     def close(self, connection: Connection, operation: str, ended: datetime) -> None:
         """Post the time that something stood, now that its provider says it is gone; once."""

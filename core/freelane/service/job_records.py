@@ -125,9 +125,9 @@ class JobRecords:
 
     def _save(self, job: Job) -> Job:
         with self._workspace.store.begin() as connection:
-            jobs.save(connection, self._workspace.owner, job)
             if job.state.final:
-                self._accounting.settle_job(connection, job)
+                job = self._accounting.settle_job(connection, job)
+            jobs.save(connection, self._workspace.owner, job)
         return job
 
 

@@ -216,7 +216,7 @@ def test_a_budget_pays_what_is_not_free_and_gets_back_what_was_not_used(
     job = train(house, replace(job_spec, max_runtime=timedelta(hours=3)))
     assert balance("budget.project", "me/digits", provider="freelane").held == 0.46 * USD
     clock.advance(timedelta(minutes=90))
-    house.jobs.refresh(job)
+    assert house.jobs.refresh(job).cost_usd == 0.115
     assert balance("training") == Balance(HOUR_MS, 0)
     assert balance("budget.project", "me/digits", provider="freelane") == Balance(0.115 * USD, 0)
     assert balance("spent") == Balance(0.115 * USD, 0)
