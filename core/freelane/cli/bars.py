@@ -169,7 +169,7 @@ def unavailable(rows: Sequence[QuotaRow]) -> Iterator[str]:
     """One line for all that hangs on the same key, and one for what this account does not have."""
     missing = [row for row in rows if row.unavailable is not None]
     for key, number in Counter(row.needs for row in missing if row.needs).items():
-        yield f"{number} more may be free: set {key}"
+        yield f"{number} more {'hangs' if number == 1 else 'hang'} on {key}: set it"
     without = sum(row.needs is None for row in missing)
     if without:
         more = f"{without} more {'is' if without == 1 else 'are'} not for this account"

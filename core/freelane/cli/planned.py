@@ -127,7 +127,7 @@ def cost_text(made: Plan) -> str:
         if amount
     ]
     if any(line.cover is Cover.UNCOVERED for line in made.lines):
-        parts.append("and a part that nothing covers")
+        parts.append("a part that nothing covers")
     return ", ".join(parts) or "free"
 
 

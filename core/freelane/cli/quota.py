@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from freelane.cli import bars, render
+from freelane.cli.amounts import scale_of
 from freelane.cli.groups import Opening
 from freelane.cli.options import Session, Verb, check_provider, consent
 from freelane.cli.terminal import is_terminal
@@ -100,16 +101,15 @@ def catalog(session: Session) -> None:
 
     def people() -> None:
         render.table(
-            ["id", "limit", "window", "have it", "from", "as of", "confidence"],
+            ["id", "limit", "window", "have it", "number", "from"],
             [
                 [
                     f"{row.provider}/{row.id}",
-                    show_amount(row.limit, row.unit),
+                    scale_of(row.unit, row.limit).text(row.limit),
                     row.window,
                     row.unavailable or "yes",
+                    f"{row.confidence.value}, {row.as_of or 'of no date'}",
                     row.source,
-                    row.as_of,
-                    row.confidence.value,
                 ]
                 for row in rows
             ],

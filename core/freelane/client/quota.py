@@ -47,14 +47,16 @@ class Quotas:
             ProviderNotFound: There is no such provider.
             ConfigError: A catalogue or an override does not hold.
         """
+        from freelane.service.quota_lines import looked_at  # noqa: PLC0415 - most verbs ask nothing
+
         configured = self._terms(self._configured(provider))
         rows = self._service.rows(
             configured, self._endpoints(), everything_counted=provider is None
         )
         if provider is not None:
             return rows
-        looked_at = {name for each in configured for name in (each.provider, each.plugin)}
-        if everything or any(row.provider not in looked_at | {OURS} for row in rows):
+        names = looked_at(configured) | {OURS}
+        if everything or any(row.provider not in names for row in rows):
             # What was counted of a provider that is configured no more has its limit all the same.
             others = self._terms(self._installed())
             more = self._service.rows(others, unused=everything, everything_counted=False)

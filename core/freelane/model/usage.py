@@ -116,7 +116,7 @@ class CatalogueRow:
 
     id: str
     provider: str
-    """The configured name, or the plugin's where nothing is configured."""
+    """The configured name, the plugin's where nothing is configured, or the whole cloud's."""
     title: str
     kind: Kind
     meter: str

@@ -90,13 +90,27 @@ def lines(
     found: dict[str, Line] = {}
     for line in known:
         found.setdefault(line.key, line)
-    names = {name for each in terms for name in (each.provider, each.plugin)}
+    names = looked_at(terms)
     for text in sorted(counted.keys() - found.keys()):
         key = QuotaKey.parse(text)
         if everything_counted or key.provider in names:
             left = _of_counter(key, counted[text], payer, now)
             found |= {} if left is None else {text: left}
     return list(found.values())
+
+
+def looked_at(terms: Iterable[Terms]) -> set[str]:
+    """The providers whose lines the terms speak of: a whole cloud's are several plugins' too."""
+    return {
+        name
+        for each in terms
+        for name in (each.provider, each.plugin, *(quota.provider for quota in each.quotas))
+    }
+
+
+def giver(quota: Quota, terms: Terms) -> str:
+    """Under which name a row is shown: the configured one, or the cloud's that several share."""
+    return terms.provider if quota.provider == terms.plugin else quota.provider
 
 
 def judged(terms: Terms, now: datetime) -> Iterator[tuple[Quota, Judgement]]:
@@ -125,7 +139,7 @@ def _of_terms(
             source = source_of(resolved, replace(terms, emulated=emulated), {})
             told = Line(
                 source=source,
-                provider=terms.provider,
+                provider=giver(quota, terms),
                 meter=quota.meter,
                 origin=quota.source,
                 as_of=quota.as_of,

@@ -28,7 +28,7 @@ from freelane.quota.forecast import exhausted_at
 from freelane.quota.terms import Terms
 from freelane.quota.weighing import Payer
 from freelane.quota.window import describe, next_reset
-from freelane.service.quota_lines import Line, excuse, judged, lines
+from freelane.service.quota_lines import Line, excuse, giver, judged, lines
 from freelane.store.engine import Store
 from freelane.store.ledger_tables import quota_counters
 
@@ -65,15 +65,17 @@ class QuotaService:
         ]
 
     def catalog(self, terms: Iterable[Terms]) -> list[CatalogueRow]:
-        """Each row of the catalogues, and whether the account has it; asks no ledger."""
+        """Each row of the catalogues once, and whether the account has it; asks no ledger."""
         now = self.clock.now()
-        rows = []
+        rows: dict[tuple[str, str], CatalogueRow] = {}
         for each in terms:
             for quota, judgement in judged(each, now):
-                rows.append(
+                provider = giver(quota, each)
+                rows.setdefault(
+                    (provider, quota.id),
                     CatalogueRow(
                         id=quota.id,
-                        provider=each.provider,
+                        provider=provider,
                         title=quota.title,
                         kind=quota.kind,
                         meter=quota.meter,
@@ -89,9 +91,9 @@ class QuotaService:
                         note=quota.note,
                         warning=stale(quota, now.date()),
                         unavailable=excuse(judgement, each.provider)[0],
-                    )
+                    ),
                 )
-        return rows
+        return [*rows.values()]
 
     def explain(self, reference: str, terms: Sequence[Terms]) -> list[Explanation]:
         """All that is recorded of a reservation, a refusal, an operation or a line.

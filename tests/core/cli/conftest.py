@@ -52,11 +52,21 @@ class Ran:
     @property
     def document(self):
         """The one document, which docs/json describes to the last field."""
-        document = json.loads(self.out)
-        subject = list(document)[1]
-        schema = json.loads((SCHEMAS / f"{subject}.schema.json").read_text())
-        jsonschema.validate(document, closed(schema), format_checker=jsonschema.FormatChecker())
-        return document
+        return check(self.out)
+
+
+def check(text):
+    """The document of a text, which docs/json describes to the last field."""
+    document = json.loads(text)
+    subject = list(document)[1]
+    schema = json.loads((SCHEMAS / f"{subject}.schema.json").read_text())
+    jsonschema.validate(document, closed(schema), format_checker=jsonschema.FormatChecker())
+    return document
+
+
+@pytest.fixture
+def checked():
+    return check
 
 
 def closed(schema):

@@ -197,7 +197,7 @@ def test_what_hangs_on_a_key_is_one_line_that_names_it(terminal, capsys, columns
     shown = terminal(columns) if columns else None
     bars.show(rows)
     text = shown.text if shown else capsys.readouterr().out
-    assert text.count(f"3 more may be free: set {needs}") == 1
+    assert text.count(f"3 more hang on {needs}: set it") == 1
     assert "1 more is not for this account: freelane quota catalog says why" in text
     assert "cloud/never" not in text
 

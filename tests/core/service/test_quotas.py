@@ -450,3 +450,15 @@ def test_an_unused_line_can_be_got_and_set(service):
     assert service.get("cloud/training", [terms(quota())]).used == 0
     key = str(QuotaKey("cloud", "training"))
     assert service.correct(key, 3, "me", "why", [terms(quota())]).used == 3
+
+
+def test_a_row_that_two_plugins_share_stands_under_the_clouds_name_once(service):
+    shared = quota("build", provider="google")
+    both = [terms(shared, provider="vertex", plugin="vertex"), terms(shared)]
+    assert [(row.id, row.provider) for row in service.rows(both)] == [("google/build", "google")]
+    assert [(row.id, row.provider) for row in service.catalog(both)] == [("build", "google")]
+
+
+def test_a_second_table_of_a_plugin_is_shown_under_its_own_name(service):
+    row = only(service.rows([terms(quota(), provider="cloud-eu")]))
+    assert (row.provider, row.id) == ("cloud-eu", "cloud/training")
