@@ -22,7 +22,7 @@ FreelaneError                 message says what, which, what next; exit_code; hi
    ├ ResourceConflict         holder                                               6
    ├ InvalidRequest                                                                2
    ├ ModelFailed              the user's model raised, hung or died                1
-   ├ RateLimited              retry_after_s, quota_id                              5
+   ├ RateLimited              retry_after_s, quota_id, limit                        5
    ├ ProviderUnreachable                                                           5
    └ ProviderInternal                                                              5
 
@@ -291,17 +291,21 @@ class ModelFailed(ProviderError):
 
 
 class RateLimited(ProviderError):
-    """The provider asks for patience; `quota_id` tells a minute's limit from a day's."""
+    """The provider asks for patience; `quota_id` tells a minute's limit from a day's.
+
+    `quota_id` is a row of the provider's catalogue, and `limit` what the provider says of it.
+    """
 
     retryable_by_default = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one fact of the refusal
         self,
         message: str,
         *,
         provider: str,
         retry_after_s: float | None = None,
         quota_id: str | None = None,
+        limit: int | None = None,
         operation: str | None = None,
         request_id: str | None = None,
         hint: str | None = None,
@@ -311,6 +315,7 @@ class RateLimited(ProviderError):
         )
         self.retry_after_s = retry_after_s
         self.quota_id = quota_id
+        self.limit = limit
 
 
 class ProviderUnreachable(ProviderError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from freelane.contract.capability import Capability
 from freelane.contract.provider import Predictor, Provider
-from freelane.errors import EndpointNotReady
+from freelane.errors import EndpointNotReady, RateLimited
 from freelane.model.endpoint import Endpoint, EndpointHandle
 from freelane.model.prediction import Prediction, PredictionRequest
 from freelane.service.tolls import Tolls
@@ -49,7 +49,12 @@ class PredictionService:
         begun = time.perf_counter()
         reply = self._transport.send(call, deadline=deadline)
         latency_ms = (time.perf_counter() - begun) * 1000
-        prediction = predictor.parse(handle, reply)
+        try:
+            prediction = predictor.parse(handle, reply)
+        except RateLimited as refused:
+            if refused.quota_id is not None and refused.limit is not None:
+                paid.refused(refused.quota_id, refused.limit)
+            raise
         paid.settle(prediction.usage)
         return Answer(prediction, latency_ms)
 

@@ -17,6 +17,7 @@ from freelane.model.prediction import PredictionRequest
 from freelane.model.quota import QuotaKey, Unit
 from freelane.model.spending import Exhausted as Rule
 from freelane.model.spending import Policy
+from freelane.quota import readings
 from freelane.quota.demand import Demand, Source
 from freelane.quota.ledger import Reservation
 from freelane.quota.weighing import rate_demand
@@ -38,6 +39,10 @@ class Paid(Protocol):
 
     def settle(self, used: Mapping[str, int]) -> None:
         """Say what it really used, by meter; a meter that is not named stays as it was."""
+        ...
+
+    def refused(self, quota: str, limit: int) -> None:
+        """Learn from the provider's refusal what its limit is; it only ever lowers ours."""
         ...
 
 
@@ -95,7 +100,7 @@ class Tolls:
                 now=workspace.clock.now,
             )
         try:
-            return _FromBlock(self._spender.take(lines), demands)
+            return _FromBlock(self._workspace, demands, self._spender.take(lines))
         except blocks.Exhausted as full:
             if self._waits(full, deadline):
                 return None
@@ -183,7 +188,7 @@ class Tolls:
                 lease=_LEASE,
                 sent=True,
             )
-        return _Reserved(self._workspace, self._accounting, held)
+        return _Reserved(self._workspace, demands, self._accounting, held)
 
     def _waits(self, full: "Exhausted", deadline: Deadline) -> bool:
         """Wait until there is room again, where the configuration says so and it is soon."""
@@ -206,13 +211,38 @@ class _Nothing:
     def settle(self, used: Mapping[str, int]) -> None:
         del used
 
+    def refused(self, quota: str, limit: int) -> None:
+        del quota, limit
 
-class _FromBlock:
+
+class _Charged:
+    """Something counts it."""
+
+    def __init__(self, workspace: Workspace, demands: tuple[Demand, ...]) -> None:
+        self._workspace = workspace
+        self._demands = demands
+
+    def refused(self, quota: str, limit: int) -> None:
+        keys = {
+            source.key
+            for demand in self._demands
+            for source in demand.sources
+            if QuotaKey.parse(source.key).quota == quota
+        }
+        workspace = self._workspace
+        if keys:
+            with workspace.store.begin() as connection:
+                now = workspace.clock.now()
+                for key in sorted(keys):
+                    readings.learn_limit(connection, key, limit, now, "a refusal of the provider's")
+
+
+class _FromBlock(_Charged):
     """Paid from units that this process holds."""
 
-    def __init__(self, taken: "Taken", demands: tuple[Demand, ...]) -> None:
+    def __init__(self, workspace: Workspace, demands: tuple[Demand, ...], taken: "Taken") -> None:
+        super().__init__(workspace, demands)
         self._taken = taken
-        self._demands = demands
 
     def settle(self, used: Mapping[str, int]) -> None:
         self._taken.settle(
@@ -225,13 +255,17 @@ class _FromBlock:
         )
 
 
-class _Reserved:
+class _Reserved(_Charged):
     """Charged by a reservation of its own."""
 
     def __init__(
-        self, workspace: Workspace, accounting: Accounting, reservation: Reservation
+        self,
+        workspace: Workspace,
+        demands: tuple[Demand, ...],
+        accounting: Accounting,
+        reservation: Reservation,
     ) -> None:
-        self._workspace = workspace
+        super().__init__(workspace, demands)
         self._accounting = accounting
         self._reservation = reservation
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from freelane.errors import ProviderUnreachable, QuotaExceeded
+from freelane.errors import ProviderUnreachable, QuotaExceeded, RateLimited
 from freelane.model.budget import Budget
 from freelane.model.endpoint import RateLimits
 from freelane.model.estimate import Estimate, Metered
@@ -218,3 +218,32 @@ def test_a_request_that_costs_nothing_charges_nothing(asker, cloud, store):
             "SELECT count(*) FROM quota_postings WHERE key = 'cloud/requests'"
         ).scalar_one()
     assert written == 0
+
+
+def test_a_limit_that_a_refusal_tells_lowers_ours_for_good(asker, cloud, monkeypatch, clock):
+    refused = RateLimited("slow down", provider="cloud", quota_id="requests", limit=2)
+
+    def refuse(handle, reply):
+        raise refused
+
+    one = asker()
+    with monkeypatch.context() as patched:
+        patched.setattr(cloud, "parse", refuse)
+        with pytest.raises(RateLimited):
+            one.predict()
+    one.service.close()  # it counts: it was sent
+    answered, error = asker().until_refused()
+    assert answered == 1
+    assert error.used == 2
+
+
+def test_a_limit_that_is_not_ours_is_passed_over(asker, cloud, monkeypatch):
+    def refuse(handle, reply):
+        raise RateLimited("slow down", provider="cloud", quota_id="other", limit=0)
+
+    one = asker()
+    with monkeypatch.context() as patched:
+        patched.setattr(cloud, "parse", refuse)
+        with pytest.raises(RateLimited):
+            one.predict()
+    one.predict()
