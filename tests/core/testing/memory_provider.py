@@ -2,12 +2,15 @@
 
 import hashlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from freelane.contract.capability import FULL, Capability, Level, Support
 from freelane.contract.provider import CONTRACT_VERSION, Provider, ProviderInfo
 from freelane.errors import CapabilityUnsupported, ProviderInternal, ResourceNotFound
 from freelane.model.artifact import ArtifactHandle
+from freelane.model.estimate import UNKNOWN_ACCOUNT, Estimate, Metered, Reading, Timed
+from freelane.model.quota import Unit
 
 
 def provider(*, capabilities, **ports):
@@ -92,6 +95,40 @@ class CarelessFolderArtifacts:
         if handle.digest not in self._manifests:
             raise ResourceNotFound("not there", provider="memory")
         return self._manifests[handle.digest]
+
+
+def counting(**wrong):
+    """Says what it uses, right but for what `wrong` replaces."""
+    usable = (Capability.QUOTA, Capability.TRAIN, Capability.DEPLOY, Capability.PREDICT)
+    quota = SteadyReporter()
+    for name, function in wrong.items():
+        setattr(quota, name, function)
+    return provider(capabilities=dict.fromkeys(usable, FULL), quota=quota)
+
+
+class SteadyReporter:
+    """One hour's machine for what lasts, one request for a prediction."""
+
+    def estimate_job(self, spec):
+        return Estimate(lines=(line(),))
+
+    def estimate_endpoint(self, spec):
+        return Estimate(lines=(line(),))
+
+    def estimate_prediction(self, handle, request):
+        one = Metered(what="one prediction", meter="requests", unit=Unit.REQUESTS, amount=1)
+        return Estimate(lines=(one,))
+
+    def account(self, *, deadline):
+        return UNKNOWN_ACCOUNT
+
+    def usage(self, *, deadline):
+        yield Reading(quota="requests", used=3, as_of=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def line(**changes):
+    right = {"what": "a machine", "meter": "machine", "unit": Unit.MS, "per_hour": 3_600_000}
+    return Timed(**{**right, **changes})
 
 
 class SilentInventory:

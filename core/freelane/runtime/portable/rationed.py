@@ -78,10 +78,13 @@ class Rationed(Rates):
         sock: socket.socket,
         *,
         patience_s: float = PATIENCE_S,
+        first_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """An answer is waited for `patience_s`; the first one, `first_s` if that is longer."""
         self._sock = sock
         self._patience_s = patience_s
+        self._first_s = first_s
         self._clock = clock
         self._state = _State()
         self._changed = threading.Condition()
@@ -137,14 +140,16 @@ class Rationed(Rates):
         state, asked = self._state, self._clock()
         self._adapt(asked)
         state.count += 1
+        give_up = asked + max(self._patience_s, self._first_s)
         question = f"{self._name}-{state.count}"
         message: dict[str, object] = {
             "id": question,
             "want": state.want,
-            "until": asked + self._patience_s,
+            "until": give_up,
             "done": self._finished(),
         }
-        answer = self._exchange(message, question, asked + self._patience_s)
+        answer = self._exchange(message, question, give_up)
+        self._first_s = 0.0  # it has come up
         state.said = None
         if "refused" in answer:
             self._refuse(answer)

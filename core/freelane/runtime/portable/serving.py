@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOAD_FAILED = 3
 DEFAULT_PORT = 8080
+RATION_S = 15.0  # what counts the rate is started with us, and may come up later
 DRAIN_S = 8.0  # whoever stops an endpoint waits ten seconds before it kills
 
 
@@ -147,7 +148,7 @@ def _rates(settings: Settings, task: ServingTask) -> rates.Rates:
         return rates.MemoryRates({float(window): limit for window, limit in task.rate.items()})
     sock = socket.socket(fileno=settings.ration)
     os.set_inheritable(sock.fileno(), False)  # noqa: FBT003 - the model's own processes ask nothing
-    return rationed.Rationed(sock)
+    return rationed.Rationed(sock, first_s=RATION_S)
 
 
 def _variables(model: Path, task: ServingTask) -> dict[str, str]:
