@@ -12,6 +12,7 @@ from freelane.model.estimate import *
 from freelane.model.quota import Unit
 
 count = iter(range(1, 9))
+LATER = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class TestCounts(QuotaConformance):
@@ -82,7 +83,7 @@ def test_a_right_reporter_passes(run_suite):
         ),
         (
             "each_reading",
-            "usage=lambda deadline: [Reading(quota='q', used=1, as_of=datetime(3000,1,1,tzinfo=UTC))]",
+            "usage=lambda deadline: [Reading(quota='q', used=1, as_of=LATER)]",
         ),
     ],
 )
