@@ -155,6 +155,8 @@ def origin(row: QuotaRow) -> str:
     """How well its limit is known, and since when."""
     if row.limit is None:
         return "no limit"
+    if row.source.startswith("["):
+        return f"set in {row.source}" + (", learned from a refusal" if row.learned else "")
     words = ["learned from a refusal" if row.learned else row.confidence.value]
     if row.confidence is not Confidence.OFFICIAL and not row.learned:
         words[0] += ", not official"

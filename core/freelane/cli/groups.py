@@ -1,5 +1,7 @@
 """A verb that does something by itself and has words of its own below it: `quota`, `prices`."""
 
+import difflib
+
 import click
 
 from freelane.cli.main import Help
@@ -18,9 +20,18 @@ class Opening(click.Group):
     context_class = Help
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        place = self._place(args)
-        if place is not None:
-            args = [args[place], *args[:place], *args[place + 1 :]]
+        place = self._first_word(args)
+        word = None if place is None else args[place]
+        if place is not None and word in self.list_commands(ctx):
+            args = [word, *args[:place], *args[place + 1 :]]
+        elif word is not None and not self._takes_arguments():
+            near = difflib.get_close_matches(word, self.list_commands(ctx), n=1)
+            meant = near[0] if near else f"there are {', '.join(self.list_commands(ctx))}"
+            raise click.UsageError(
+                f"there is no {ctx.info_name} {word!r}; "
+                + (f"did you mean {meant}?" if near else meant),
+                ctx,
+            )
         elif not ({"-h", "--help"} & set(args)):
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
@@ -41,13 +52,16 @@ class Opening(click.Group):
                 [(name, self.commands[name].get_short_help_str(limit=200)) for name in names]
             )
 
-    def _place(self, args: list[str]) -> int | None:
-        """Where one of our words stands, if only options stand before it."""
+    def _first_word(self, args: list[str]) -> int | None:
+        """Where the first argument stands that is no option, nor the value of one."""
         before = ""
         for index, arg in enumerate(args):
             if arg == "--":
-                break
+                return None
             if before not in _TAKE_A_VALUE and not arg.startswith("-"):
-                return index if arg in self.commands and arg != DEFAULT else None
+                return index
             before = arg
         return None
+
+    def _takes_arguments(self) -> bool:
+        return any(isinstance(param, click.Argument) for param in self.commands[DEFAULT].params)

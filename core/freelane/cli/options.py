@@ -13,6 +13,7 @@ import click
 from freelane.cli.complete import provider_names
 from freelane.cli.main import Help
 from freelane.cli.output import Output
+from freelane.cli.progress import still
 from freelane.cli.terminal import is_terminal
 from freelane.errors import ConfigError, ProviderNotFound
 
@@ -185,7 +186,8 @@ def asks(question: str) -> bool:
     """Whether a person says yes; without one it is no."""
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         return False
-    return click.confirm(question, err=True)
+    with still():
+        return click.confirm(question, err=True)
 
 
 def consent(question: str, *, yes: bool, refusal: str) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 
+_spinning: "list[Status]" = []
+
+
 class Progress(Protocol):
     """Where a verb that waits says what comes by."""
 
@@ -38,7 +41,23 @@ def progress(text: str, *, as_json: bool, quiet: bool) -> Iterator[Progress]:
         return
     drawn = console()
     with drawn.status(text) as status:
-        yield _Spinner(drawn, status, clean)
+        _spinning.append(status)
+        try:
+            yield _Spinner(drawn, status, clean)
+        finally:
+            _spinning.remove(status)
+
+
+@contextmanager
+def still() -> Iterator[None]:
+    """Stop what spins while a person is asked something."""
+    for status in _spinning:
+        status.stop()
+    try:
+        yield
+    finally:
+        for status in _spinning:
+            status.start()
 
 
 @dataclass(frozen=True, slots=True)

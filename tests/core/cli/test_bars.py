@@ -183,6 +183,7 @@ def test_a_forecast_is_told_below_its_bar(terminal):
         ({"stale": True}, "official, as of 2026-11-01, may be out of date"),
         ({"as_of": None}, "official"),
         ({"limit": None}, "no limit"),
+        ({"source": "[guard] budget"}, "set in [guard] budget"),
     ],
 )
 def test_how_well_a_limit_is_known_stands_beside_it(fields, told):
