@@ -7,10 +7,12 @@ Nothing above this floor commits: a service opens a transaction, hands its conne
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
+from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine
 
@@ -23,6 +25,8 @@ from freelane.store.sqlite import DATABASE_FILE, SqliteFile
 BUSY_TIMEOUT_S = 15.0
 """How long a transaction waits for another process's; SQLite polls unfairly, so not less."""
 _RECONNECT_PAUSE_S = 0.1
+_KEPT = 4
+"""Connections that lie idle between transactions, of those that write and of those that read."""
 
 
 class Place(Protocol):
@@ -36,6 +40,7 @@ class Place(Protocol):
     faults: tuple[type[Exception], ...]
 
     def engine(self) -> Engine: ...
+    def is_usable(self, connection: Connection, idle_s: float) -> bool: ...
     def lay(self) -> None: ...
     def lock_schema(self, connection: Connection) -> None: ...
     def check(self, connection: Connection) -> None: ...
@@ -43,8 +48,14 @@ class Place(Protocol):
     def damage(self, words: str) -> StateError: ...
 
 
+Kept = deque[tuple[Connection, float]]
+
+
 class Store:
     """One open database; threads may share it, and a forked child may go on using it.
+
+    Opening a connection, or even taking it from SQLAlchemy's pool, costs more than a short
+    transaction does: a few are kept as they are, and looked at before they are used again.
 
     Attributes:
         location: For people: a file's path, or a URL without its password.
@@ -66,6 +77,9 @@ class Store:
         self._thread = threading.local()
         self._is_ready = False
         self._engine = place.engine()
+        self._writers: Kept = deque(maxlen=_KEPT)
+        self._readers: Kept = deque(maxlen=_KEPT)
+        _OPEN.add(self)
         try:
             self._make_ready()
             self._is_ready = True
@@ -90,7 +104,7 @@ class Store:
             raise RuntimeError("this thread has a write transaction open: hand its connection on")
         self._thread.writing = True
         try:
-            with self._transaction(self._place.writing) as connection:
+            with self._transaction(self._place.writing, self._writers) as connection:
                 yield connection
         finally:
             self._thread.writing = False
@@ -102,7 +116,7 @@ class Store:
         Raises:
             StateError: The database cannot be read now.
         """
-        with self._transaction(self._place.reading) as connection:
+        with self._transaction(self._place.reading, self._readers) as connection:
             yield connection
 
     def check(self) -> None:
@@ -116,7 +130,15 @@ class Store:
 
     def close(self) -> None:
         """Close what is open; the next transaction would open it again."""
+        self.close_idle()
         self._engine_here().dispose()
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses now."""
+        for kept in (self._writers, self._readers):
+            while kept:
+                with suppress(IndexError):  # another thread has just taken it
+                    kept.pop()[0].close()
 
     def _make_ready(self) -> None:
         self._place.lay()
@@ -141,24 +163,62 @@ class Store:
         while True:
             try:
                 return self._engine_here().connect()
-            except StoreFault:
+            except (*StoreFault, *self._place.faults):
                 if time.monotonic() >= give_up:
                     raise
                 time.sleep(_RECONNECT_PAUSE_S)
 
+    def _take(self, options: dict[str, object], kept: Kept) -> Connection:
+        while kept:
+            try:
+                connection, since = kept.pop()
+            except IndexError:  # another thread was faster
+                break
+            if self._place.is_usable(connection, time.monotonic() - since):
+                return connection
+            connection.invalidate()
+            connection.close()
+        return self._connect().execution_options(**options)
+
     @contextmanager
-    def _transaction(self, options: dict[str, object]) -> Iterator[Connection]:
+    def _lent(self, options: dict[str, object], kept: Kept) -> Iterator[Connection]:
+        connection = self._take(options, kept)
+        try:
+            yield connection
+        finally:
+            if (
+                connection.closed
+                or connection.invalidated
+                or connection.in_transaction()
+                or len(kept) == _KEPT
+            ):
+                connection.close()
+            else:
+                kept.append((connection, time.monotonic()))
+
+    @contextmanager
+    def _transaction(self, options: dict[str, object], kept: Kept) -> Iterator[Connection]:
         saving = False
         try:
-            with self._connect() as connection:
-                connection.execution_options(**options)
-                with connection.begin():
-                    yield connection
-                    saving = True
+            with self._lent(options, kept) as connection, connection.begin():
+                yield connection
+                saving = True
         except (*StoreFault, *self._place.faults) as error:
             raise self._place.fault(error, saving=saving) from error
         except DamagedRow as error:
             raise self._place.damage(str(error)) from error
+
+
+_OPEN: WeakSet[Store] = WeakSet()
+
+
+def _close_idle() -> None:
+    for store in list(_OPEN):
+        store.close_idle()
+
+
+# Neither database's connections may be carried across a fork, even to be closed there.
+os.register_at_fork(before=_close_idle)
 
 
 def open_store(url: str | None, folder: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Store:

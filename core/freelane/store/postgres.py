@@ -1,12 +1,10 @@
 """The database as one that a team shares on a PostgreSQL server."""
 
 import select
-import time
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DisconnectionError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.exc import ArgumentError
 
 from freelane.errors import ConfigError, StateError
 from freelane.store.faults import postgres_fault
@@ -18,7 +16,7 @@ _SCHEMA_LOCK = 0x667265656C616E65  # "freelane" in ASCII: any number that nobody
 _CONNECT_TIMEOUT_S = 10
 _RESTART_S = 5.0
 _QUESTIONED_AFTER_S = 30.0
-_IDLE_SINCE = "idle_since"
+_AT_ONCE = 20
 
 
 class PostgresDatabase:
@@ -51,10 +49,7 @@ class PostgresDatabase:
         self._busy_timeout_s = busy_timeout_s
 
     def engine(self) -> Engine:
-        """A pooled engine; a connection that died while it lay idle is replaced unseen.
-
-        Asking the server before each transaction would cost as much as a statement of it. A
-        connection that was closed shows at its socket; the server is asked only after a while.
+        """A pooled engine, for what `Store` has not kept.
 
         Raises:
             StateError: psycopg is not installed.
@@ -64,7 +59,11 @@ class PostgresDatabase:
         )
         try:
             engine = create_engine(
-                self._url, pool_use_lifo=True, hide_parameters=True, connect_args=timeout
+                self._url,
+                pool_pre_ping=True,
+                max_overflow=_AT_ONCE,
+                hide_parameters=True,
+                connect_args=timeout,
             )
         except ImportError as error:
             raise StateError(
@@ -73,11 +72,26 @@ class PostgresDatabase:
             ) from error
         self.faults = (engine.dialect.loaded_dbapi.Error,)
         event.listen(engine, "connect", self._on_connect)
-        event.listen(engine, "checkin", _check_in)
-        event.listen(engine, "checkout", _check_out)
         for index, condition in (*CONDITIONS, *LEDGER_CONDITIONS):
             index.dialect_options["postgresql"]["where"] = condition
         return engine
+
+    def is_usable(self, connection: Connection, idle_s: float) -> bool:
+        """Whether it still stands, so that one that died while it lay idle is replaced unseen.
+
+        Asking the server each time would cost as much as a statement; but a connection that was
+        closed shows at its socket, and only after a while the server is asked.
+        """
+        opened = connection.connection.dbapi_connection
+        try:
+            if opened is None or _has_words(opened.fileno()):
+                return False
+            if idle_s > _QUESTIONED_AFTER_S:
+                opened.cursor().execute("SELECT 1")
+                opened.rollback()
+        except self.faults:
+            return False
+        return True
 
     def lay(self) -> None:
         """Nothing: whoever runs the server makes the database."""
@@ -104,29 +118,6 @@ class PostgresDatabase:
         cursor.execute(f"SET lock_timeout = {round(self._busy_timeout_s * 1000)}")
         cursor.close()
         connection.commit()
-
-
-def _check_in(connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
-    del connection
-    record.info[_IDLE_SINCE] = time.monotonic()
-
-
-def _check_out(connection: DBAPIConnection, record: ConnectionPoolEntry, proxy: object) -> None:
-    """Have the pool open another where this one is dead."""
-    del proxy
-    since = record.info.get(_IDLE_SINCE)
-    if since is None:  # it has just been opened
-        return
-    if _has_words(connection.fileno()):
-        raise DisconnectionError
-    if time.monotonic() - since > _QUESTIONED_AFTER_S:
-        try:
-            cursor = connection.cursor()
-            cursor.execute("SELECT 1")
-            cursor.close()
-            connection.rollback()
-        except Exception as error:  # whatever it is, another connection is the answer
-            raise DisconnectionError from error
 
 
 def _has_words(socket: int) -> bool:

@@ -6,11 +6,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
-from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
 from freelane.errors import StateError
 from freelane.store.faults import damaged, sqlite_fault
@@ -21,7 +18,6 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 # than DELETE: with synchronous=FULL SQLite syncs the truncation, so a commit survives power loss.
 _JOURNAL = "WAL" if sqlite3.sqlite_version_info >= (3, 51, 3) else "TRUNCATE"
 
-_KEPT = 4
 _IMMEDIATE = "freelane_immediate"
 
 
@@ -39,25 +35,25 @@ class SqliteFile:
         self._busy_timeout_s = busy_timeout_s
 
     def engine(self) -> Engine:
-        """An engine that keeps a few connections open between transactions.
-
-        Opening the file and setting it up costs more than a short transaction. What is kept is
-        used again only for the very file that stands at the path: a connection would go on
-        writing into one that was deleted or moved aside.
-        """
+        """An engine that opens the file anew for each connection."""
         engine = create_engine(
-            "sqlite://",
-            creator=self._connect,
-            poolclass=QueuePool,
-            pool_size=_KEPT,
-            max_overflow=-1,  # a thread never waits for another's connection
-            pool_use_lifo=True,
-            hide_parameters=True,
+            "sqlite://", creator=self._connect, poolclass=NullPool, hide_parameters=True
         )
         event.listen(engine, "begin", _begin)
-        event.listen(engine, "checkout", self._check_out)
-        _ENGINES.add(engine)
         return engine
+
+    def is_usable(self, connection: Connection, idle_s: float) -> bool:
+        """Whether it is open on the very file that stands at the path.
+
+        It would go on writing into one that was deleted or moved aside.
+        """
+        del idle_s
+        opened = connection.connection.dbapi_connection
+        return (
+            isinstance(opened, _Opened)
+            and not opened.in_transaction
+            and opened.stands_at == self._standing()
+        )
 
     def lay(self) -> None:
         """Make the folder and an empty file where there is none.
@@ -96,14 +92,14 @@ class SqliteFile:
         """The error of a row that holds nonsense."""
         return damaged(self.location, words)
 
-    def _connect(self) -> "_KeptConnection":
+    def _connect(self) -> "_Opened":
         connection = sqlite3.connect(
             f"file:{quote(str(self.file))}?mode=rw",  # never makes a file: `lay` does, as 0600
             uri=True,
             timeout=self._busy_timeout_s,
             isolation_level=None,  # BEGIN is ours to say
-            check_same_thread=False,  # the pool hands it to one at a time
-            factory=_KeptConnection,
+            check_same_thread=False,  # `Store` hands it to one at a time
+            factory=_Opened,
         )
         try:
             connection.execute(f"PRAGMA journal_mode={_JOURNAL}").close()
@@ -115,11 +111,6 @@ class SqliteFile:
             raise
         return connection
 
-    def _check_out(self, connection: DBAPIConnection, record: object, proxy: object) -> None:
-        del record, proxy
-        if getattr(connection, "stands_at", None) != self._standing():
-            raise DisconnectionError  # has the pool open the file anew
-
     def _standing(self) -> tuple[int, int] | None:
         """Which file stands at the path now."""
         try:
@@ -129,24 +120,12 @@ class SqliteFile:
         return found.st_dev, found.st_ino
 
 
-class _KeptConnection(sqlite3.Connection):
+class _Opened(sqlite3.Connection):
     stands_at: tuple[int, int] | None = None
 
     def __del__(self) -> None:  # a Store that nobody closed is no fault to warn of
         with suppress(sqlite3.Error):  # it may never have been opened
             self.close()
-
-
-_ENGINES: WeakSet[Engine] = WeakSet()
-
-
-def _close_idle() -> None:
-    for engine in list(_ENGINES):
-        engine.dispose()
-
-
-# SQLite forbids a connection to be carried across a fork, even to be closed there.
-os.register_at_fork(before=_close_idle)
 
 
 def _begin(connection: Connection) -> None:

@@ -179,7 +179,7 @@ def test_a_commit_whose_answer_was_lost_is_found_again_by_its_key(
     with pytest.raises(StateError, match="may or may not"), store.begin() as c:  # noqa: PT012
         reserve_one(c, day, noon)
         pid = c.scalar(text("SELECT pg_backend_pid()"))
-        postgres_server.admin(f"SELECT pg_terminate_backend({pid})")
+        postgres_server.admin(f"SELECT pg_terminate_backend({pid}, 5000)")
     for _ in range(2):
         with store.begin() as c:
             reserve_one(c, day, noon)

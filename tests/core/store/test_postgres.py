@@ -66,7 +66,7 @@ def test_a_connection_that_died_idle_is_replaced_unseen(
     with postgres_store.begin() as connection:
         write(connection, "a")
     postgres_server.admin(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
         " AND backend_type = 'client backend'"
     )
     with postgres_store.begin() as connection:
@@ -91,7 +91,7 @@ def test_a_server_that_refuses_for_a_moment_is_waited_for(
     name = postgres_store.location.rpartition("/")[2].partition("?")[0]
     postgres_server.admin(
         f"ALTER DATABASE {name} ALLOW_CONNECTIONS false",
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+        f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'",
     )
     back = threading.Timer(
         0.3, postgres_server.admin, [f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"]
@@ -112,7 +112,7 @@ def test_a_connection_that_dies_within_a_transaction_is_a_state_error(
     ):
         write(connection, "a")
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
-        postgres_server.admin(f"SELECT pg_terminate_backend({pid})")
+        postgres_server.admin(f"SELECT pg_terminate_backend({pid}, 5000)")
         write(connection, "b")
     assert written(postgres_store) == []
 
@@ -126,7 +126,7 @@ def test_a_connection_that_dies_at_the_commit_leaves_the_outcome_open(
     ):
         write(connection, "a")
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
-        postgres_server.admin(f"SELECT pg_terminate_backend({pid})")
+        postgres_server.admin(f"SELECT pg_terminate_backend({pid}, 5000)")
 
 
 def test_what_reads_cannot_write(postgres_store, write):

@@ -215,6 +215,21 @@ def test_a_kept_connection_never_writes_into_a_database_that_was_set_aside(folde
     connection.close()
 
 
+@pytest.mark.skipif(
+    sqlite3.sqlite_version_info >= (3, 51, 3), reason="in WAL mode a writer passes readers"
+)
+def test_a_commit_that_a_reader_holds_up_too_long_is_rolled_back_and_the_store_works_on(folder):
+    reader, writer = open_store(None, folder), open_store(None, folder, busy_timeout_s=0.1)
+    with reader.read() as c:
+        c.scalar(text("SELECT count(*) FROM jobs"))
+        with pytest.raises(StateError, match="held by another"), writer.begin() as late:
+            late.execute(text("DELETE FROM jobs"))
+    with writer.begin() as c:
+        assert c.scalar(text("SELECT count(*) FROM jobs")) == 500
+    reader.close()
+    writer.close()
+
+
 def open_files(folder):
     """How often this process has the database open."""
     links = list(Path("/proc/self/fd").iterdir())
@@ -222,13 +237,13 @@ def open_files(folder):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows open files")
-def test_one_connection_is_kept_between_transactions_and_none_after_closing(folder):
+def test_a_writer_and_a_reader_are_kept_between_transactions_and_none_after_closing(folder):
     before = open_files(folder)
     store = open_store(None, folder)
     for _ in range(3):
-        with store.begin():
+        with store.begin(), store.read():
             pass
-    assert open_files(folder) == before + 1
+    assert open_files(folder) == before + 2
     store.close()
     assert open_files(folder) == before
 
