@@ -401,6 +401,7 @@ def main() -> int:
         Worker(json.loads(asked.worker)).run()
         return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it started is ended with it
     draw = random.Random(asked.seed)  # noqa: S311 - draws moments, guards nothing
     reports = []
     for kind in KINDS if asked.database == "both" else [asked.database]:
