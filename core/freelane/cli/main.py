@@ -42,6 +42,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "costs": ("costs", "List what is billing now, yours and not, with its price and its end."),
         "cleanup": ("spend", "Find what no record accounts for; --delete removes it."),
         "down": ("spend", "End everything of yours on every provider; --yes does it."),
+        "prices": ("prices", "List prices with their sources and dates; refresh reads them anew."),
     },
     "Extend": {
         "plugins": ("extend", "List the installed plugins and what each of them brings."),

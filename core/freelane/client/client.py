@@ -22,8 +22,10 @@ from freelane.service.cleanup_report import CleanupReport
 from freelane.service.sweeping import AT_MOST
 
 if TYPE_CHECKING:
+    from freelane.model.usage import PriceRow
     from freelane.registry import PluginRow
     from freelane.service.costs import CostReport
+    from freelane.service.price_refresh import Refreshed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,26 @@ class Client:
         session = self._session
         service = CostService(session.workspace, session.accounting.appraisal)
         return service.costs(session.reachable_providers())
+
+    def prices(self, provider: str | None = None) -> "list[PriceRow]":
+        """What the meters of a provider cost, or of all of them, with source and date."""
+        from freelane.client import prices  # noqa: PLC0415 - only to list them
+
+        return prices.rows(self._session, provider)
+
+    def refresh_prices(
+        self, provider: str, *, region: str | None = None, url: str | None = None
+    ) -> "Refreshed":
+        """Read a provider's official price file and keep it beside the user's configuration.
+
+        Args:
+            provider: Its configured name.
+            region: Whose prices; by default the configured one.
+            url: Another copy of the file, at the provider or on this machine.
+        """
+        from freelane.client import prices  # noqa: PLC0415 - only to read them
+
+        return prices.refresh(self._session, provider, region=region, url=url)
 
     def close(self) -> None:
         """Close connections. Jobs and endpoints go on."""

@@ -150,6 +150,8 @@ class PriceRow:
     """So many of the unit cost `nano_usd`."""
     source: str
     as_of: date
+    warning: str | None = None
+    """What is wrong with it: no source, or older than 90 days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,11 @@ class PriceBook:
         """Every row, in order."""
         return list(self._rates.values())
 
+    @property
+    def listed(self) -> Mapping[str, token_prices.Listed]:
+        """Meters of tokens whose prices `genai-prices` has, for each `model`."""
+        return self._listed
+
     def find(self, meter: str, attributes: Mapping[str, str]) -> Price | None:
         """The price of a use; None is unknown.
 
