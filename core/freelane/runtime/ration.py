@@ -118,8 +118,11 @@ class Ration:
         """Give back what nobody was granted."""
         for name in list(self._grants):
             self._settle(name, None)
-        if self._spender is not None:
-            self._spender.close()
+        try:
+            if self._spender is not None:
+                self._spender.close()
+        except FreelaneError as error:
+            self._tell(error.message)  # all of it is posted when the leases are over
         if self._store is not None:
             self._store.close()
 

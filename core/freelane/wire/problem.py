@@ -1,7 +1,8 @@
 """The one table between errors and HTTP, both ways.
 
-An error answers `{"error": {"type", "message", "request_id"}}`: `type` is the word of `TABLE`. The
-body never carries a path, a process id or a traceback.
+An error answers `{"error": {"type", "message", "request_id"}}`: `type` is the word of `TABLE`; the
+user's own limit is told from a provider's by `quota_id` and `limit`. The body never carries a path,
+a process id or a traceback.
 """
 
 import re
@@ -29,6 +30,7 @@ from freelane.errors import (
     ResourceNotFound,
 )
 from freelane.model.call import HttpReply
+from freelane.model.prediction import JsonValue
 from freelane.waiting import retry_after_s
 from freelane.wire.native import REQUEST_ID_HEADER
 from freelane.wire.strict_json import BodyRefused, dumps, loads
@@ -78,7 +80,6 @@ class Problem:
     quota_id: str | None = None
     """The line of the ledger that an endpoint's own rate stands on."""
     limit: int = 0
-    window: str = ""
 
 
 class _About(TypedDict):
@@ -95,6 +96,8 @@ def status_of(error: Exception) -> int:
 def problem_of(error: Exception, *, request_id: str) -> Problem:
     """What a server of ours answers for `error`; an unforeseen one says only its request id."""
     status, kind = _row(error)
+    if isinstance(error, QuotaExceeded):
+        return Problem(status, kind, error.message, request_id, error.quota_id, error.limit)
     if isinstance(error, BodyRefused | FreelaneError) and kind != _UNFORESEEN[1]:
         return Problem(status, kind, error.message, request_id)
     return Problem(status, kind, "the server failed; see its log", request_id)
@@ -112,15 +115,14 @@ def _row(error: Exception) -> tuple[int, str]:
 
 def encode_problem(problem: Problem) -> bytes:
     """The body of an error."""
-    return dumps(
-        {
-            "error": {
-                "type": problem.type,
-                "message": problem.message,
-                "request_id": problem.request_id,
-            }
-        }
-    )
+    error: dict[str, JsonValue] = {
+        "type": problem.type,
+        "message": problem.message,
+        "request_id": problem.request_id,
+    }
+    if problem.quota_id is not None:
+        error |= {"quota_id": problem.quota_id, "limit": problem.limit}
+    return dumps({"error": error})
 
 
 def decode_problem(reply: HttpReply) -> Problem:
@@ -178,7 +180,6 @@ def error_of(
 class _Rate(TypedDict, total=False):
     quota_id: str
     limit: int
-    window: str
 
 
 def _rate(error: Mapping[str, object]) -> _Rate:
@@ -186,7 +187,7 @@ def _rate(error: Mapping[str, object]) -> _Rate:
     quota_id, limit = _line(error.get("quota_id")), error.get("limit")
     if not quota_id or type(limit) is not int:
         return {}
-    return {"quota_id": quota_id, "limit": limit, "window": _line(error.get("window"))}
+    return {"quota_id": quota_id, "limit": limit}
 
 
 def _own(problem: Problem, limited: RateLimited, *, now: datetime) -> QuotaExceeded:

@@ -9,6 +9,7 @@ import pytest
 from freelane.runtime.portable.messages import Connection, ConnectionEnded, Head
 from freelane.runtime.portable.problems import RateExceeded, RequestTimeout
 from freelane.runtime.portable.rates import MemoryRates
+from freelane.runtime.portable.use import LastUse
 
 
 @pytest.fixture
@@ -87,3 +88,46 @@ def test_a_rate_slides_and_says_how_long_to_wait():
     now[0] = 300
     with pytest.raises(RateExceeded, match="3 requests per hour"):
         rates.take()
+
+
+def test_the_headers_say_each_limit_and_the_tightest():
+    now = [0.0]
+    rates = MemoryRates({60: 5, 3600: 6}, clock=lambda: now[0])
+    for _ in range(3):
+        rates.take()
+    now[0] = 60.5
+    assert rates.take().headers == {
+        "x-ratelimit-limit": "6",
+        "x-ratelimit-remaining": "2",
+        "x-ratelimit-reset": "3540",
+        "x-ratelimit-limit-minute": "5",
+        "x-ratelimit-remaining-minute": "4",
+        "x-ratelimit-reset-minute": "60",
+        "x-ratelimit-limit-hour": "6",
+        "x-ratelimit-remaining-hour": "2",
+        "x-ratelimit-reset-hour": "3540",
+    }
+
+
+def test_no_limit_says_nothing():
+    assert MemoryRates({}).take().headers == {}
+
+
+def test_a_request_that_is_given_back_counts_no_more():
+    rates = MemoryRates({60: 1}, clock=lambda: 0.0)
+    rates.take().give_back()
+    ticket = rates.take()
+    ticket.end()
+    with pytest.raises(RateExceeded):
+        rates.take()
+
+
+def test_a_file_tells_when_the_endpoint_was_last_used(tmp_path):
+    file = tmp_path / "used"
+    use = LastUse(file)
+    use.note()
+    first = file.stat().st_mtime_ns
+    use.note()
+    assert file.stat().st_mtime_ns == first, "at most once a second"
+    LastUse(None).note()
+    LastUse(tmp_path / "none" / "used").note()  # what cannot be written costs no answer

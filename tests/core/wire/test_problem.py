@@ -1,5 +1,5 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -63,6 +63,33 @@ def test_a_503_may_be_tried_again():
 )
 def test_a_429_says_how_long_to_wait(header, seconds):
     assert read(answer(429, headers={"retry-after": header})).retry_after_s == seconds
+
+
+def test_a_429_of_the_users_own_limit_is_a_quota_refusal():
+    body = b'{"error": {"type": "rate_limited", "message": "m", "quota_id": "local/r", "limit": 5}}'
+    error = read(HttpReply(429, {"retry-after": "60"}, body))
+
+    assert type(error) is errors.QuotaExceeded
+    assert (error.quota_id, error.limit, error.used, error.requested) == ("local/r", 5, 5, 1)
+    assert (error.retry_after_s, error.exit_code) == (60.0, 4)
+    assert error.resets_at == (NOW + timedelta(seconds=60)).isoformat()
+
+
+@pytest.mark.parametrize(
+    "more", [b'"quota_id": 3, "limit": 5', b'"quota_id": "q", "limit": true', b'"quota_id": ""']
+)
+def test_a_429_that_names_no_line_is_a_providers(more):
+    body = b'{"error": {"type": "rate_limited", "message": "m", %s}}' % more
+    assert type(read(HttpReply(429, {}, body))) is errors.RateLimited
+
+
+def test_a_quota_refusal_travels_there_and_back():
+    error = errors.QuotaExceeded("full", quota_id="q", limit=7, used=7, requested=1)
+    reply = HttpReply(429, {}, encode_problem(problem_of(error, request_id="r")))
+    back = read(reply)
+
+    assert type(back) is errors.QuotaExceeded
+    assert (back.quota_id, back.limit, back.retry_after_s, back.resets_at) == ("q", 7, None, None)
 
 
 def test_a_body_of_another_form_becomes_one_printable_line():
