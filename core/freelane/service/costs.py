@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from freelane.errors import FreelaneError
 from freelane.model.estimate import Timed
-from freelane.model.operation import TAG_PROJECT, Resource
+from freelane.model.operation import TAG_OPERATION, TAG_PROJECT, Resource, ResourceKind
 from freelane.model.quota import Kind, Price
 from freelane.model.usage import CostRow
 from freelane.quota import ledger
@@ -58,7 +58,7 @@ class CostService:
         return report
 
     def _rows(
-        self, provider: str, standing: Iterable[Resource], report: CostReport
+        self, provider: str, standing: Sequence[Resource], report: CostReport
     ) -> Iterable[CostRow]:
         wired = self._workspace.resolve(provider)
         owned, terms = wired.info.owned, None
@@ -67,8 +67,10 @@ class CostService:
                 terms = self._appraisal.terms(wired)
             except FreelaneError as error:
                 report.problems.append(f"{provider}: no price is known here: {error.message}")
+        ends = self._kill_switches(standing)
         for resource in standing:
             ours = resource.owner == self._workspace.owner
+            switch = ends.get(resource.tags.get(TAG_OPERATION)) if ours else None
             rate = _Rate(0) if owned else _hourly(resource, terms)
             yield CostRow(
                 provider=provider,
@@ -84,9 +86,19 @@ class CostService:
                 price_source=rate.source,
                 price_as_of=rate.as_of,
                 created=resource.created,
-                expires_at=expiry(resource),
+                expires_at=max(filter(None, (expiry(resource), switch)), default=None),
                 last_used=resource.last_used,
             )
+
+    def _kill_switches(self, standing: Iterable[Resource]) -> dict[str | None, datetime]:
+        """When ours fire, by operation: what was kept longer is tagged with its first end."""
+        return {
+            resource.tags.get(TAG_OPERATION): at
+            for resource in standing
+            if resource.kind is ResourceKind.KILL_SWITCH
+            and resource.owner == self._workspace.owner
+            and (at := expiry(resource)) is not None
+        }
 
     def _is_covered(self, costs: Sequence[Timed], terms: Terms) -> bool:
         """Whether free allowances that are not used up yet pay for every part of it.

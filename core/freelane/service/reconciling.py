@@ -1,6 +1,7 @@
 """Bringing the records up to what the providers show. Level-triggered: whole states, no events."""
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from typing import TypeVar
 
 from freelane.errors import (
@@ -105,13 +106,16 @@ class Reconciler:
             if now is not None and now.state is not endpoint.state:
                 report.repaired.append(f"{address} was {endpoint.state} and is {now.state}")
 
-    def wanted(self) -> set[str]:
-        """Operations whose resources the records still want, or may be about to make."""
-        return (
-            {job.operation for job in self._active()}
-            | {endpoint.operation for endpoint in self._live()}
-            | self.under_way()
-        )
+    def wanted(self) -> dict[str, datetime | None]:
+        """Operations whose resources the records still want, or may be about to make; until when.
+
+        None where the records name no end.
+        """
+        return {
+            **dict.fromkeys(self.under_way()),
+            **dict.fromkeys(job.operation for job in self._active()),
+            **{endpoint.operation: endpoint.expires_at for endpoint in self._live()},
+        }
 
     def under_way(self) -> set[str]:
         """Operations that may yet make something: their kill switches are armed before it."""

@@ -5,7 +5,7 @@ nothing recorded may still make it. Were it to go first, and the rest of a remov
 would end what bills.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -107,12 +107,24 @@ class Sweeper:
             ]
         return Listing(found, frozenset(answered))
 
-    def why_stray(self, ours: Ours, wanted: Collection[str]) -> str | None:
-        """Why it is to end; None where something recorded wants it and its time is not over."""
-        expired = expiry(ours.resource)
-        if expired is not None and expired <= self._workspace.clock.now():
-            return f"its time was over at {expired:%Y-%m-%d %H:%M} UTC"
-        return None if ours.operation in wanted else "nothing recorded wants it"
+    def why_stray(
+        self,
+        ours: Ours,
+        wanted: Mapping[str, datetime | None],
+        ends: Mapping[tuple[str, str | None], datetime],
+    ) -> str | None:
+        """Why it is to end; None where something recorded wants it and its time is not over.
+
+        Its tag says when that was to be as it was made. One that was kept longer has a record or a
+        kill switch (`ends`) that says so.
+        """
+        tagged, operation = expiry(ours.resource), ours.operation or ""
+        if tagged is not None:
+            switch = ends.get((ours.provider, ours.operation), tagged)
+            over = max(tagged, wanted.get(operation) or tagged, switch)
+            if over <= self._workspace.clock.now():
+                return f"its time was over at {over:%Y-%m-%d %H:%M} UTC"
+        return None if operation in wanted else "nothing recorded wants it"
 
     def sweep(self, doomed: Iterable[Doomed], how: Sweep, report: CleanupReport) -> list[Doomed]:
         """End them, or list them; returns those that were ended.
@@ -155,6 +167,15 @@ class Sweeper:
             return False
         report.strays.append(_stray(each, "deleted"))
         return True
+
+
+def moments(listed: Iterable[Ours]) -> dict[tuple[str, str | None], datetime]:
+    """When each kill switch fires, as its tag tells: by provider and operation."""
+    return {
+        (ours.provider, ours.operation): at
+        for ours in listed
+        if ours.guards and (at := expiry(ours.resource)) is not None
+    }
 
 
 def unguarding(

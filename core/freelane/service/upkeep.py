@@ -12,7 +12,7 @@ from freelane.service.endpoint_records import EndpointRecords
 from freelane.service.job_records import JobRecords
 from freelane.service.reconciling import Reconciler
 from freelane.service.serving import ServingService
-from freelane.service.sweeping import AT_MOST, Doomed, Ours, Sweep, Sweeper, unguarding
+from freelane.service.sweeping import AT_MOST, Doomed, Ours, Sweep, Sweeper, moments, unguarding
 from freelane.service.training import TrainingService
 from freelane.service.workspace import Workspace
 
@@ -53,9 +53,10 @@ class UpkeepService:
         # Asked after the listing: an intent is written before its resource is made, so what another
         # command has made by now is among them.
         wanted = self._reconciler.wanted()
+        ends = moments(listed)
         doomed = []
         for ours in listed:
-            why = None if ours.guards else self._sweeper.why_stray(ours, wanted)
+            why = None if ours.guards else self._sweeper.why_stray(ours, wanted, ends)
             if why is not None:
                 doomed.append(Doomed(ours, why))
         self._bring_accounts_up(report)

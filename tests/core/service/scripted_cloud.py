@@ -382,7 +382,8 @@ class Switch:
 
     def arm(self, operation: Operation, at: datetime, *, deadline: object) -> None:
         with self.cloud.call("arm"):
-            made = Thing(operation.id, operation.tags(), "ARMED", self.cloud.clock.now(), at)
+            tags = operation.tags() | {TAG_EXPIRES: str(int(at.timestamp()))}
+            made = Thing(operation.id, tags, "ARMED", self.cloud.clock.now(), at)
             self.cloud._timers[f"{operation.resource}-end"] = made
 
     def disarm(self, operation: Operation, *, deadline: object) -> None:

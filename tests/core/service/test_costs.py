@@ -73,6 +73,16 @@ def test_an_endpoint_of_ours_says_its_price_its_end_and_its_project(
     )
 
 
+def test_an_endpoint_that_was_kept_says_its_later_end(
+    new_process, cloud, clock, endpoint_spec, model
+):
+    house = new_process()
+    later = clock.now() + timedelta(hours=5)
+    endpoint = deploy(house, endpoint_spec, model)
+    house.serving.keep(endpoint, later, deadline=house.workspace.deadline())
+    assert [row.expires_at for row in look(house).rows] == [later, later]
+
+
 def test_a_job_that_has_ended_costs_nothing_and_is_not_listed(new_process, cloud, job_spec):
     cloud.job_becomes = JobStatus(state=JobState.RUNNING)
     house = new_process()

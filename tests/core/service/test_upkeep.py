@@ -188,15 +188,35 @@ def test_what_is_past_its_expiry_ends_though_a_record_wants_it(
     assert house.upkeep.cleanup(["cloud"]).strays == []
 
 
-@pytest.mark.parametrize("written", ["", "soon", "1e999", "9" * 40, "-1"])
-def test_an_expiry_that_is_none_ends_only_what_lies_in_the_past(
-    new_process, cloud, store, endpoint_spec, model, written
+@pytest.mark.parametrize("forgotten", [(), ("endpoints",)])
+def test_what_was_kept_longer_ends_at_its_later_end(
+    new_process, cloud, clock, endpoint_spec, model, forget, forgotten
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    later = clock.now() + timedelta(hours=2)
+    house.serving.keep(endpoint, later, deadline=house.workspace.deadline())
+    if forgotten:  # the record is made anew from tags that name the first end
+        forget(*forgotten)
+        house.upkeep.rebuild(["cloud"])
+    clock.advance(timedelta(hours=1))
+    assert house.upkeep.cleanup(["cloud"], delete=True).strays == []
+    clock.advance(timedelta(hours=1))
+    assert cloud.endpoints == {}
+    house.upkeep.cleanup(["cloud"], delete=True)
+    assert cloud.timers == {}
+
+
+@pytest.mark.parametrize("written", ["", "soon", "1e999", "9" * 40])
+def test_a_tag_that_tells_no_moment_ends_nothing(
+    new_process, cloud, clock, endpoint_spec, model, written
 ):
     house = new_process()
     endpoint = deploy(house, endpoint_spec, model)
     cloud.endpoints[endpoint.handle.name].tags[TAG_EXPIRES] = written
-    strays = house.upkeep.cleanup(["cloud"]).strays
-    assert len(strays) == (1 if written == "-1" else 0)
+    cloud._timers.clear()
+    clock.advance(timedelta(days=1))
+    assert house.upkeep.cleanup(["cloud"]).strays == []
 
 
 # Kill switches
