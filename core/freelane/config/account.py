@@ -43,6 +43,7 @@ class AccountTable(Table):
         )
 
 
+ACCOUNT = "account"
 RATE = "rate"
 KEYS = tuple(AccountTable.model_fields)
 FACTS = tuple(key for key in KEYS if key != RATE)

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from freelane.config.account import FACTS, RATE, account_tables
+from freelane.config.account import ACCOUNT, FACTS, RATE, account_tables
 from freelane.config.layers import Merged, Source, leaves, variable_of
 from freelane.config.origins import KeyPath, dotted, show_file
 from freelane.config.redact import redacted
 from freelane.errors import ConfigError
 from freelane.model.budget import Budget
+from freelane.model.endpoint import RateLimits
 from freelane.model.spending import Credits, Exhausted, Policy
 
 _URL = re.compile(r"(?<![A-Za-z0-9+.-])(?=([A-Za-z][A-Za-z0-9+.-]*:[\\/]{2}\S*))|^[\\/]{2}")
@@ -93,25 +94,54 @@ def check_accounts(project: Source, user: Source) -> None:
     """
     known = account_tables(user.values, user.origin)
     for name, asked in account_tables(project.values, project.origin).items():
-        if name not in known:
-            continue
-        both = asked.model_fields_set & known[name].model_fields_set
+        plugin = _plugin(project, name)
+        # Under another name it is still the user's account that a plugin's requests go to.
+        peers = [name] if name in known else [n for n in known if _plugin(user, n) == plugin]
+        if ACCOUNT in asked.model_fields_set:
+            peers = [n for n in peers if known[n].account == asked.account] or peers
         for fact in FACTS:
-            if fact in both and getattr(asked, fact) != getattr(known[name], fact):
-                why = "a project cannot say otherwise"
-                raise _contradicted(project, user, ("providers", name, fact), why)
-        for window in ("per_minute", "per_hour", "per_day", "per_month") if RATE in both else ():
-            most, wanted = getattr(known[name].rate, window), getattr(asked.rate, window)
-            if most is not None and wanted is not None and wanted > most:
-                why = "a project cannot raise it"
-                raise _contradicted(project, user, ("providers", name, RATE, window), why)
+            if fact in asked.model_fields_set and peers:
+                saying = [n for n in peers if fact in known[n].model_fields_set]
+                agreed = any(getattr(known[n], fact) == getattr(asked, fact) for n in saying)
+                if saying and not agreed:
+                    paths = ("providers", name, fact), ("providers", saying[0], fact)
+                    raise _contradicted(project, user, *paths, "a project cannot say otherwise")
+                if fact == ACCOUNT and not saying:
+                    raise _own_account(project, user, ("providers", name, fact), peers[0])
+        if name in known:
+            _check_rate(project, user, name, asked.rate, known[name].rate)
 
 
-def _contradicted(project: Source, user: Source, path: KeyPath, why: str) -> ConfigError:
-    said, known = (_written(source, path) for source in (project, user))
+def _check_rate(
+    project: Source, user: Source, name: str, asked: RateLimits, most: RateLimits
+) -> None:
+    for window in ("per_minute", "per_hour", "per_day", "per_month"):
+        ceiling, wanted = getattr(most, window), getattr(asked, window)
+        if ceiling is not None and wanted is not None and wanted > ceiling:
+            path = ("providers", name, RATE, window)
+            raise _contradicted(project, user, path, path, "a project cannot raise it")
+
+
+def _plugin(source: Source, name: str) -> object:
+    tables = source.values.get("providers")
+    table = tables.get(name) if isinstance(tables, dict) else None
+    return table.get("plugin", name) if isinstance(table, dict) else name
+
+
+def _own_account(project: Source, user: Source, path: KeyPath, peer: str) -> ConfigError:
     return ConfigError(
-        f"{project.origin(path)}: {dotted(path)} = {said}, but {user.origin(path)} says {known}, "
-        f"and {why}; change one of the two"
+        f"{project.origin(path)}: {dotted(path)} names an account, and its counters would begin "
+        f"at nothing, but {user.origin(('providers', peer))} names none; put it there too"
+    )
+
+
+def _contradicted(
+    project: Source, user: Source, path: KeyPath, of_user: KeyPath, why: str
+) -> ConfigError:
+    said, known = _written(project, path), _written(user, of_user)
+    return ConfigError(
+        f"{project.origin(path)}: {dotted(path)} = {said}, but {user.origin(of_user)} "
+        f"says {known}, and {why}; change one of the two"
     )
 
 

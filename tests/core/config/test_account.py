@@ -226,3 +226,51 @@ def test_a_wrong_word_of_the_users_is_named_even_where_a_project_hides_it(load_t
             user='[providers.x]\naccount_plan = "pad"\n',
         )
     assert str(caught.value).startswith(f"{user_file}:2: providers.x.account_plan should be")
+
+
+def test_another_name_for_the_same_plugin_is_no_way_around_the_users_word(load_text, user_file):
+    with pytest.raises(ConfigError) as caught:
+        load_text(
+            TOP + '[providers.mine]\nplugin = "sagemaker"\naccount_plan = "legacy"\n',
+            user='[providers.sagemaker]\naccount_plan = "paid"\n',
+        )
+    assert str(caught.value) == (
+        f"freelane.toml:4: providers.mine.account_plan = 'legacy', but {user_file}:2 says 'paid', "
+        "and a project cannot say otherwise; change one of the two"
+    )
+
+
+def test_a_project_may_name_one_of_the_users_accounts_again(load_text):
+    config = load_text(
+        TOP + '[providers.mine]\nplugin = "sagemaker"\naccount = "2"\naccount_plan = "paid"\n',
+        user='[providers.sagemaker]\naccount = "1"\naccount_plan = "legacy"\n'
+        '[providers.work]\nplugin = "sagemaker"\naccount = "2"\naccount_plan = "paid"\n',
+    )
+    assert config.account("mine") == Account(id="2", plan=Plan.PAID)
+
+
+def test_a_project_may_not_give_one_of_the_users_accounts_what_another_has(load_text):
+    with pytest.raises(ConfigError, match=r"mine\.account_plan = 'legacy', but .*:4 says 'paid'"):
+        load_text(
+            TOP + '[providers.mine]\nplugin = "x"\naccount = "2"\naccount_plan = "legacy"\n',
+            user='[providers.x]\naccount = "1"\naccount_plan = "legacy"\n'
+            '[providers.work]\naccount_plan = "paid"\nplugin = "x"\naccount = "2"\n',
+        )
+
+
+def test_a_project_may_not_begin_the_users_counters_anew(load_text, user_file):
+    with pytest.raises(ConfigError) as caught:
+        load_text(
+            TOP + '[providers.x]\naccount = "fresh"\n', user='[providers.x]\nbilling = "linked"\n'
+        )
+    assert str(caught.value) == (
+        "freelane.toml:3: providers.x.account names an account, and its counters would begin at "
+        f"nothing, but {user_file}:1 names none; put it there too"
+    )
+
+
+def test_a_project_may_say_everything_of_a_plugin_that_the_user_says_nothing_of(load_text):
+    config = load_text(
+        TOP + '[providers.x]\naccount = "1"\n', user='[providers.y]\naccount = "2"\n'
+    )
+    assert config.account("x").id == "1"
