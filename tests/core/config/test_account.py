@@ -250,7 +250,7 @@ def test_a_project_may_name_one_of_the_users_accounts_again(load_text):
 
 
 def test_a_project_may_not_give_one_of_the_users_accounts_what_another_has(load_text):
-    with pytest.raises(ConfigError, match=r"mine\.account_plan = 'legacy', but .*:4 says 'paid'"):
+    with pytest.raises(ConfigError, match=r"mine\.account_plan = 'legacy', but .*:5 says 'paid'"):
         load_text(
             TOP + '[providers.mine]\nplugin = "x"\naccount = "2"\naccount_plan = "legacy"\n',
             user='[providers.x]\naccount = "1"\naccount_plan = "legacy"\n'
