@@ -106,7 +106,10 @@ def _row(row: QuotaRow, *, width: int, column: int, now: datetime) -> Iterator["
 
 
 def _words(row: QuotaRow, now: datetime) -> Iterator[tuple[str, str]]:
-    """What stands below a bar, and how it is printed."""
+    """What stands below a bar, and how it is printed; of what is not used yet, little."""
+    if row.limit and not (row.used or row.held):
+        yield f"{_scale(row).text(row.limit)} left; {resets(row, now)}; {origin(row)}", "dim"
+        return
     yield f"{balance(row)}; {resets(row, now)}", ""
     ends = forecast(row, now)
     if ends is not None:

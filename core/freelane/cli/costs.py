@@ -8,6 +8,7 @@ import click
 from freelane.cli import render
 from freelane.cli.amounts import hourly_text
 from freelane.cli.options import Session, Verb
+from freelane.model.operation import ResourceKind
 from freelane.model.usage import CostRow
 
 
@@ -49,6 +50,7 @@ def show(rows: Sequence[CostRow]) -> None:
                 idle(row, now),
             ]
             for row in rows
+            if row.billing or row.kind is not ResourceKind.ARTIFACT
         ],
         empty="nothing exists that bills or could",
     )

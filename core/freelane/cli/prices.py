@@ -41,11 +41,8 @@ def show(session: Session, *, name: str | None) -> None:
 
     def people() -> None:
         render.table(
-            ["provider", "meter", "for", "price", "from", "as of"],
-            [
-                [row.provider, row.meter, row.attributes, _price(row), row.source, row.as_of]
-                for row in rows
-            ],
+            ["meter", "for", "price", "from", "as of"],
+            [[row.meter, row.attributes, _price(row), row.source, row.as_of] for row in rows],
             empty=f"no price is known{f' of {chosen}' if chosen else ''}",
         )
 
@@ -72,12 +69,9 @@ def refresh(session: Session, *, name: str, region: str | None, url: str | None)
             done = client.refresh_prices(name, region=region, url=url)
     for line in (*done.left_out, *done.changed):
         session.output.warning(line)
-    session.output.result(
-        {"refreshed": done},
-        lambda: render.say(
-            f"{done.file}: {done.count} price{'' if done.count == 1 else 's'} of {name} in {done.region}, as of {done.as_of}"
-        ),
-    )
+    prices_text = "1 price" if done.count == 1 else f"{done.count} prices"
+    told = f"{done.file}: {prices_text} of {name} in {done.region}, as of {done.as_of}"
+    session.output.result({"refreshed": done}, lambda: render.say(told))
 
 
 def as_json(row: PriceRow) -> dict[str, object]:

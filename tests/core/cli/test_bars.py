@@ -110,6 +110,14 @@ def test_a_bar_of_a_narrow_terminal_stands_under_its_title(terminal):
     assert shown.lines[2].startswith("  █")
 
 
+def test_what_is_not_used_yet_takes_two_lines(terminal):
+    shown = terminal(80)
+    bars.show([row(used=0, held=0)])
+    assert len(shown.lines) == 3
+    assert shown.lines[2].startswith("    50 h left; resets 24 Nov ")
+    assert shown.lines[2].endswith("; official, as of 2026-11-01")
+
+
 def test_the_least_use_is_seen(terminal):
     shown = terminal(80)
     bars.show([row(used=1, held=1)])
