@@ -30,7 +30,7 @@ from freelane.model.lifecycle import EndpointState
 from freelane.runtime.supervise import ProcessId
 from freelane_local import records
 from freelane_local.supervised_folder import SupervisedFolder
-from freelane_local.timer import expiry
+from freelane_local.timer import expiry, switch_of
 
 START_GRACE_S = 60.0
 """How long a prepared folder may stand without a supervisor before it has failed."""
@@ -168,6 +168,7 @@ def is_ours(folder: EndpointFolder, operation_id: str, tag: str) -> bool:
 def bury(folder: EndpointFolder, *, detail: str) -> None:
     """Leave nothing but the record that it is gone: first the token, so that it opens nothing."""
     folder.token.unlink(missing_ok=True)
+    switch_of(folder.path).unlink(missing_ok=True)
     for path in sorted(folder.path.iterdir()):
         if path.name in _KEPT:
             continue

@@ -172,6 +172,7 @@ def test_a_moved_switch_is_told_to_the_server_and_shown(cloud, switch, deadline,
     switch.arm(operation, after(0), deadline=deadline)
     wait_until(lambda: not worker.alive())
     cloud.wait(handle, EndpointState.DELETED)
+    assert not switch_of(cloud.folder(handle)).exists()
 
 
 def test_what_a_killed_supervisor_left_ends_at_its_time(cloud, switch, deadline, kill, wait_until):
