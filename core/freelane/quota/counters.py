@@ -5,7 +5,7 @@ what expires on the way is taken only where it can be had without waiting.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 
@@ -77,6 +77,9 @@ _SLIDE = statement("INSERT INTO quota_slides (key, until, amount, reservation) V
 _SLID = statement(
     "SELECT count(*), CAST(coalesce(sum(amount), 0) AS BIGINT) FROM quota_slides"
     " WHERE key = ? AND until <= ?"
+)
+_SLIDES_AT = statement(
+    "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM quota_slides WHERE key = ? AND until = ?"
 )
 _FORGET_SLID = statement("DELETE FROM quota_slides WHERE key = ? AND until <= ?")
 _LESS = statement("UPDATE quota_counters SET used = used - ? WHERE key = ? AND start = ?")
@@ -178,9 +181,21 @@ def _slid(sql: Sql, cell: Cell, now: int) -> tuple[int, int]:
     return integer(gone), integer(amount)
 
 
+def above_nothing(sql: Sql, change: Change) -> Change:
+    """The change, or as much of it as is there to be taken; a person may have taken it before."""
+    if change.used >= 0:
+        return change
+    if change.until is None:
+        there = read(sql, [change.cell])[change.cell].used
+    else:
+        ((amount,),) = sql.rows(_SLIDES_AT, (change.cell.key, change.until))
+        there = integer(amount)
+    return replace(change, used=max(change.used, -there))
+
+
 def lock(sql: Sql, cells: Collection[Cell], now: int) -> None:
     """Have the counters to ourselves until the transaction ends; makes those that are missing."""
-    if not sql.locks:
+    if not sql.locks or not cells:
         return
     ordered = sorted(cells)
     if len(_read(sql, ordered)) == len({(cell.key, cell.start) for cell in ordered}):

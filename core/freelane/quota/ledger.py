@@ -290,8 +290,10 @@ def settle(
     if found.state is State.POSTED:
         kind = Entry.ADJUSTED
         leased = microseconds(found.lease_until)
+        counters.lock(sql, held, at)
         changes = [
-            Change(cell, used.get(cell, 0) - n, 0, until(cell, leased)) for cell, n in held.items()
+            counters.above_nothing(sql, Change(cell, used.get(cell, 0) - n, 0, until(cell, leased)))
+            for cell, n in held.items()
         ]
         changes += [
             Change(cell, n, 0, until(cell, from_)) for cell, n in used.items() if cell not in held

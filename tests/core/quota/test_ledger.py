@@ -1,10 +1,14 @@
+import os
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
+from freelane.errors import StateError
 from freelane.quota import ledger
 from freelane.quota.cell import Balance, Cell, Charge, Hold
 from freelane.quota.ledger import Closed, KeyReused, LineFull, State
+from freelane.store.engine import open_store
 
 LEASE = timedelta(minutes=1)
 SECOND = timedelta(seconds=1)
@@ -157,7 +161,8 @@ def test_unsent_it_is_given_back_when_its_lease_ends(reserve, day, do, noon, gla
 
 def test_sent_it_is_posted_in_full_when_its_lease_ends(reserve, day, do, noon, glance):
     reserved = reserve(day, 3)
-    assert do(ledger.mark_sent, reserved.id, noon).state is State.SENT
+    for _ in range(2):
+        assert do(ledger.mark_sent, reserved.id, noon).state is State.SENT
     (posted,) = do(ledger.expire, noon + LEASE)
     assert posted.state is State.POSTED
     assert do(ledger.expire, noon + LEASE) == []
@@ -303,6 +308,7 @@ def test_the_latest_moment_is_told_only_where_the_clock_was_stepped_back(reserve
     assert do(ledger.latest_seen, {day.key, "other"}, noon) is None
     assert do(ledger.latest_seen, {day.key, "other"}, noon - SECOND) == noon
     assert do(ledger.latest_seen, {"other"}, noon - SECOND) is None
+    assert do(ledger.latest_seen, set(), noon - SECOND) is None
 
 
 def test_balances_tell_the_same_as_a_glance_and_write_it_down(store, reserve, day, minute, noon):
@@ -318,3 +324,34 @@ def test_balances_tell_the_same_as_a_glance_and_write_it_down(store, reserve, da
     with store.begin() as c:
         assert ledger.balances(c, [day, minute, unknown], later) == seen
     assert seen == {day: Balance(used=5), minute: Balance(), unknown: Balance()}
+
+
+def test_a_glance_sees_that_what_expired_sent_has_slid_out_already(reserve, minute, noon, glance):
+    reserve(minute, 4, sent=True)
+    assert glance(minute, noon + 2 * LEASE - SECOND) == Balance(used=4)
+    assert glance(minute, noon + 2 * LEASE) == Balance()
+
+
+def test_no_counters_at_all_have_no_balances(do, noon):
+    assert do(ledger.balances, [], noon) == do(ledger.glance, [], noon) == {}
+
+
+def test_a_reservation_that_cannot_be_written_is_a_state_error(reserve, day, store, monkeypatch):
+    reserve(day, key="k")
+    with store.begin() as c:
+        c.execute(text("UPDATE quota_reservations SET idempotency = 'else'"))
+    monkeypatch.setattr(os, "urandom", bytes)
+    reserve(day, key="l")
+    with pytest.raises(StateError, match="damaged"):
+        reserve(day, key="m")  # its id is there already, its key is not
+
+
+def test_a_counter_that_holds_words_is_a_state_error(tmp_path, day, noon):
+    """SQLite keeps them in any column, PostgreSQL keeps them out."""
+    store = open_store(None, tmp_path)
+    with store.begin() as c:
+        ledger.reserve(c, [Hold(day, 1, 1)], key="k", request="", lease=LEASE, now=noon)
+        c.execute(text("UPDATE quota_counters SET used = 'many'"))
+    with pytest.raises(StateError, match="damaged"), store.read() as c:
+        ledger.glance(c, [day], noon)
+    store.close()

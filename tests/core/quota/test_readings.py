@@ -147,3 +147,24 @@ def test_a_figure_that_cannot_be_counted_is_refused(amount, day, do, noon):
         do(readings.learn_limit, day.key, amount, noon, "")
     with pytest.raises(ValueError, match="neither"):
         do(readings.correct, day, amount, noon, "ann", "")
+
+
+@pytest.mark.parametrize("which", ["day", "minute"])
+def test_what_a_person_took_away_is_not_taken_again_by_the_providers_figure(
+    which, reserve, do, noon, glance, request
+):
+    cell = request.getfixturevalue(which)
+    reserved = reserve(cell, 9, sent=True)
+    do(ledger.expire, noon + MINUTE)
+    do(readings.correct, cell, 3, noon + MINUTE, "ann", "why")
+    do(ledger.settle, reserved.id, noon + MINUTE, [Charge(cell, 2)])
+    assert glance(cell, noon + MINUTE).used == 0
+    assert do(rebuild, noon + MINUTE) == []
+
+
+def test_a_correction_of_nothing_posts_nothing(use, minute, do, noon, glance):
+    use(minute, 3)
+    do(readings.correct, minute, 3, noon, "ann", "why")
+    do(readings.correct, minute, 0, noon, "ann", "why")
+    assert glance(minute) == Balance()
+    assert [p.used for p in do(audit.explain, minute.key).postings] == [-3, 3, 0]
