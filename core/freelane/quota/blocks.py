@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -82,13 +82,13 @@ class Spender:
     def take(self, lines: Sequence[Line]) -> Taken:
         """Take every line's amount, or nothing.
 
-        Writes only where the block in memory is used up or its lease is over. `lines` have
-        distinct keys; no line at all costs nothing.
+        Writes only where the block in memory is used up or its lease is over. No line at all costs
+        nothing; one that is named twice is taken twice.
 
         Raises:
             Exhausted: A line has no room; nothing is taken.
             StateError: The database cannot be written; nothing is taken.
-            ValueError: Two lines have the same key, or an amount is negative.
+            ValueError: An amount is negative.
         """
         if not lines:
             return Taken(self, None, ())
@@ -96,8 +96,9 @@ class Spender:
         pool = self._pools.get(keys)
         if pool is None:
             if len(set(keys)) < len(keys):
-                raise ValueError(f"one line twice among {', '.join(keys)}")
-            pool = self._pools.setdefault(keys, _Pool(self._first))
+                return self.take(_merged(lines))
+            with self._lock:
+                pool = self._pools.setdefault(keys, _Pool(self._first))
         with self._lock:
             taken = self._draw(pool, lines)
         if taken is None:
@@ -106,6 +107,13 @@ class Spender:
             with self._writing:
                 taken = self._draw_anew(pool, lines)
         return taken
+
+    def ask_again(self, key: str) -> None:
+        """Spend no more of a line from memory: its limit was lowered, say by a refusal."""
+        with self._lock:
+            for keys, pool in self._pools.items():
+                if key in keys:
+                    self._retire(pool)
 
     def tend(self) -> None:
         """Give back what is left of blocks whose lease is over; a thread does so by itself.
@@ -323,6 +331,16 @@ class Spender:
         self._begin()
 
 
+def _merged(lines: Sequence[Line]) -> list[Line]:
+    """Each key once, with all that is taken of it."""
+    found: dict[str, Line] = {}
+    for line in lines:
+        twin = found.get(line.key, line)
+        amount = line.amount if twin is line else twin.amount + line.amount
+        found[line.key] = replace(twin, amount=amount)
+    return list(found.values())
+
+
 def _tend(spender: weakref.ref[Spender], stop: threading.Event) -> None:
     while True:
         found = spender()
@@ -340,7 +358,7 @@ def _tend(spender: weakref.ref[Spender], stop: threading.Event) -> None:
 _SPENDERS: weakref.WeakSet[Spender] = weakref.WeakSet()
 
 
-def _after_fork() -> None:
+def _after_fork() -> None:  # pragma: no cover - in a child, which coverage does not follow
     for spender in list(_SPENDERS):
         spender.after_fork()
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from freelane.clock import SystemClock, TestClock
 from freelane.errors import StateError
 from freelane.model.quota import Period, Window, WindowKind
-from freelane.quota import ledger
+from freelane.quota import ledger, readings
 from freelane.quota.blocks import Exhausted, Line, Spender
 from freelane.quota.cell import Balance, Cell, Charge, Hold
 from freelane.quota.window import cells
@@ -175,9 +176,13 @@ def test_all_lines_or_none(spender, balance):
     assert balance(lines[1]).used == 90
 
 
-def test_the_same_line_twice_is_a_mistake(spender):
-    with pytest.raises(ValueError, match="twice"):
-        spender.take([line(), line()])
+def test_a_line_that_is_named_twice_is_taken_twice(spender, balance):
+    twice = [line(), line("tokens", amount=5), line(amount=2)]
+    for _ in range(3):
+        spender.take(twice).settle()
+    spender.close()
+    assert balance(line()) == Balance(used=9)
+    assert balance(line("tokens")) == Balance(used=15)
 
 
 def test_a_negative_amount_is_a_mistake(spender):
@@ -187,11 +192,20 @@ def test_a_negative_amount_is_a_mistake(spender):
 
 def test_a_learned_limit_holds_from_the_next_block_on(store, spender, balance):
     with store.begin() as connection:
-        from freelane.quota.readings import learn_limit  # noqa: PLC0415 - it is the guard's
-
-        learn_limit(connection, line().key, 5, NOON, "a 429")
+        readings.learn_limit(connection, line().key, 5, NOON, "a 429")
     assert spend(spender, [line(limit=1000)], 100) == 5
     assert balance(line()).used + balance(line()).held == 5
+
+
+def test_after_a_refusal_nothing_more_is_spent_from_memory(store, spender):
+    spend(spender, [line("other")], 4)
+    spend(spender, [line(limit=1000)], 20)
+    with store.begin() as connection:
+        readings.learn_limit(connection, line().key, 20, NOON, "a 429")
+    spender.take([line(limit=1000)]).settle()  # from memory still
+    spender.ask_again(line().key)
+    with pytest.raises(Exhausted):
+        spender.take([line(limit=1000)])
 
 
 def test_a_lower_limit_of_the_caller_ends_the_block(spender):
@@ -390,20 +404,36 @@ def test_a_long_use_does_not_keep_the_rest_of_its_block(spender, clock, balance)
     assert balance(of) == Balance(used=325)
 
 
-def test_a_thread_gives_back_what_nobody_asks_for_any_more(store, balance):
+def test_a_thread_gives_back_what_nobody_asks_for_any_more(store):
     of = line(window=LIFETIME)
+    (cell,) = cells(of.key, of.window, NOON)
     spender = Spender(store, SystemClock(), what="x", lease=timedelta(milliseconds=200))
+
+    def becomes(wanted: Balance) -> bool:
+        waiting = threading.Event()
+        for _ in range(200):
+            with store.read() as connection:
+                if ledger.glance(connection, [cell], datetime.now(UTC))[cell] == wanted:
+                    return True
+            waiting.wait(0.05)
+        return False
+
     spend(spender, [of], 4)
-    waited = threading.Event()
-    for _ in range(200):
-        with store.read() as connection:
-            (cell,) = cells(of.key, of.window, NOON)
-            standing = ledger.glance(connection, [cell], NOON)[cell]
-        if standing.held == 0:
-            break
-        waited.wait(0.05)
-    assert standing == Balance(used=4)
+    long = spender.take([of])
+    assert becomes(Balance(used=5))  # what is in flight is held for a lease, then posted
+    long.settle({of.key: 0})
+    assert becomes(Balance(used=4))
     spender.close()
+
+
+def test_a_spender_that_nobody_has_any_more_leaves_no_thread(store):
+    spender = Spender(store, SystemClock(), what="x", lease=timedelta(milliseconds=50))
+    spend(spender, [line()], 4)
+    thread = spender._keeper
+    del spender
+    gc.collect()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
 
 
 def test_a_database_that_cannot_be_written_takes_nothing_and_keeps_what_it_knows(
@@ -423,6 +453,40 @@ def test_a_database_that_cannot_be_written_takes_nothing_and_keeps_what_it_knows
     monkeypatch.setattr(store, "begin", begin)
     spender.close()
     assert balance(line()) == Balance(used=3)
+
+
+@pytest.fixture
+def slow_commits(store, clock, monkeypatch):
+    """Commits that take so many seconds each, in turn."""
+    begin = store.begin
+
+    def slow(*seconds: float) -> None:
+        each = iter(seconds)
+
+        @contextmanager
+        def begin_slowly():
+            with begin() as connection:
+                yield connection
+            clock.advance(timedelta(seconds=next(each)))
+
+        monkeypatch.setattr(store, "begin", begin_slowly)
+
+    return slow
+
+
+def test_a_block_whose_lease_was_over_before_its_commit_is_given_back(
+    spender, slow_commits, balance
+):
+    slow_commits(10, 10, 9.9, 0)
+    spender.take([line()]).settle()
+    spender.close()
+    assert balance(line()) == Balance(used=1)
+
+
+def test_a_database_that_is_slower_than_a_lease_is_an_error_and_not_a_loop(spender, slow_commits):
+    slow_commits(*[10] * 5, 0)
+    with pytest.raises(StateError, match="more slowly than a lease of 10 s"):
+        spender.take([line()])
 
 
 def test_a_ledger_that_was_lost_is_begun_anew(spender, store, balance):

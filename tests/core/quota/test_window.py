@@ -77,6 +77,12 @@ def test_a_day_whose_midnight_is_skipped_begins_at_the_clock_change():
     assert end == utc(2026, 3, 9, 4)
 
 
+def test_a_day_begins_when_the_clock_jumps_over_midnight_from_before_it():
+    window = calendar(Period.DAY, "America/Toronto")  # in 1919, from 23:30 to 00:30
+    assert span(window, utc(1919, 3, 31, 12))[0] == utc(1919, 3, 31, 4, 30)
+    assert next_reset(window, utc(1919, 3, 31, 4, 29)) == utc(1919, 3, 31, 4, 30)
+
+
 def test_a_day_whose_midnight_is_shown_twice_begins_at_the_first():
     start, _ = span(calendar(Period.DAY, "America/Havana"), utc(2026, 11, 1, 17))
     assert start == utc(2026, 11, 1, 4)
