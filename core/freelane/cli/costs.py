@@ -76,8 +76,8 @@ def price(row: CostRow) -> str:
 
 
 def ends(row: CostRow) -> str | None:
-    """That it never ends by itself, where that costs."""
-    return "never" if row.billing else None
+    """That it never ends by itself, where that costs; a job ends with its script."""
+    return "never" if row.billing and row.kind is not ResourceKind.JOB else None
 
 
 def idle(row: CostRow, now: datetime) -> str | None:

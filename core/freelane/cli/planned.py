@@ -134,9 +134,12 @@ def cost_text(made: Plan) -> str:
 def line_words(line: PlanLine, now: datetime) -> Iterator[str]:
     """The quota now and after, what it costs, and where the numbers are from."""
     amount = scale_of(line.unit, line.amount).text(line.amount)
-    if line.cover is Cover.UNCOVERED and line.nano_usd:
-        yield f"{amount} would cost {show_usd(line.nano_usd)}"
-    elif line.nano_usd:
+    if line.cover is Cover.UNCOVERED:
+        past = f" is more than {line.title} has left" if line.title else " is not free"
+        cost = f", and would cost {show_usd(line.nano_usd)}" if line.nano_usd else ""
+        yield f"{amount}{past}{cost}"
+        return
+    if line.nano_usd:
         yield f"{amount} for {show_usd(line.nano_usd)}"
     elif line.quota is None:
         yield amount

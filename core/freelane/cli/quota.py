@@ -151,7 +151,7 @@ def explain(session: Session, *, reference: str) -> None:
                     ["at", "line", "window from", "used", "held", "why"],
                     [
                         [
-                            line.at.astimezone().strftime("%H:%M:%S"),
+                            line.at.astimezone().strftime("%d %b %H:%M:%S"),
                             line.quota,
                             line.window_start and line.window_start.strftime("%Y-%m-%d %H:%M"),
                             _signed(line.used, line.unit),

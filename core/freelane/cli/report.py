@@ -12,7 +12,7 @@ import click
 
 from freelane.cli.document import SCHEMA_VERSION, plain
 from freelane.cli.redact import redact
-from freelane.errors import FreelaneError
+from freelane.errors import FreelaneError, QuotaExceeded
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -37,7 +37,7 @@ def describe(error: BaseException) -> Failure:
     """What to tell about any error at all."""
     kind = type(error).__name__
     if isinstance(error, FreelaneError):
-        return Failure(kind, error.message, error.exit_code, error.hint, error.fields())
+        return Failure(kind, error.message, error.exit_code, _hint(error), error.fields())
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx is not None else "freelane"
         return Failure("UsageError", _one_sentence(error), USAGE, f"{path} --help")
@@ -55,6 +55,14 @@ def describe(error: BaseException) -> Failure:
         UNEXPECTED,
         "this is a fault of Freelane; FREELANE_TRACEBACK=1 shows where it happened",
     )
+
+
+def _hint(error: FreelaneError) -> str | None:
+    """What helps; a refusal is recorded, and can be explained."""
+    if isinstance(error, QuotaExceeded) and error.refusal is not None:
+        why = f"freelane quota explain {error.refusal}"
+        return why if error.hint in {None, "freelane quota"} else f"{error.hint}; {why}"
+    return error.hint
 
 
 def _one_sentence(error: click.ClickException) -> str:

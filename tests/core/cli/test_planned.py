@@ -104,7 +104,10 @@ def test_a_paid_line_says_the_sum_and_where_the_price_is_from():
 
 
 def test_what_nothing_covers_says_what_it_would_cost():
-    assert next(planned.line_words(UNCOVERED, NOW)) == "1 h would cost $0.23"
+    told = "1 h is not free, and would cost $0.23"
+    assert list(planned.line_words(UNCOVERED, NOW)) == [told]
+    past = replace(UNCOVERED, title="Training", nano_usd=0)
+    assert list(planned.line_words(past, NOW)) == ["1 h is more than Training has left"]
 
 
 @pytest.mark.parametrize(

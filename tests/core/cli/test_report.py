@@ -15,6 +15,7 @@ from freelane.errors import (
     JobFailed,
     OutcomeUnknown,
     ProviderUnavailable,
+    QuotaExceeded,
     ResourceConflict,
     StateError,
 )
@@ -68,6 +69,21 @@ def test_the_document_carries_what_the_error_carries(capsys):
             "operation": "abc",
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        (None, "freelane quota explain r1"),
+        ("freelane quota", "freelane quota explain r1"),
+        ("wait", "wait; freelane quota explain r1"),
+    ],
+)
+def test_a_refusal_says_how_it_is_explained(hint, told):
+    error = QuotaExceeded("no", quota_id="q", limit=1, used=1, requested=1, hint=hint)
+    assert describe(error).hint == hint
+    error.refusal = "r1"
+    assert describe(error).hint == told
 
 
 def test_no_field_of_an_error_hides_its_code():
