@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 
 from freelane.clock import SystemClock
 from freelane.contract.provider import ProviderContext, RationCommand
-from freelane.errors import ProviderInternal, QuotaExceeded
+from freelane.errors import ProviderInternal, QuotaExceeded, StateError
 from freelane.model.endpoint import RateLimits
 from freelane.model.lifecycle import EndpointState
 from freelane.transport.http import Transport
@@ -330,3 +331,46 @@ def test_the_inventory_shows_the_expiry_that_a_switch_has_set(cloud):
     found = next(cloud.deployer.resources(deadline=cloud.deadline()))
 
     assert found.tags["freelane-expires"] == str(int(at.timestamp()))
+
+
+def test_no_kill_lets_more_through_than_the_limit(cloud, kill, wait_until):
+    """Callers count for themselves what they were answered, whoever dies meanwhile."""
+    limit, over = 60, threading.Event()
+    handle = cloud.ready(rate=RateLimits(per_hour=limit))
+    statuses = []
+
+    def call():
+        while not over.is_set():
+            # The server is gone, or its address is, or it died before it had answered.
+            with suppress(OSError, http.client.HTTPException, AttributeError, StateError):
+                statuses.append(ask(cloud, handle)[0])
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    try:
+        for caller in callers:
+            caller.start()
+        for victim in (cloud.worker, counting_now(cloud), cloud.worker, counting_now(cloud)):
+            wait_until(lambda: cloud.status(handle).url, 20)
+            time.sleep(0.3)
+            kill(victim(handle))
+        wait_until(lambda: 429 in statuses[-20:], 30)
+    finally:
+        over.set()
+        for caller in callers:
+            caller.join()
+
+    assert 5 <= statuses.count(200) <= limit
+    assert set(statuses) <= {200, 429, 503}
+
+
+def counting_now(cloud):
+    """Waits until something counts."""
+
+    def find(handle):
+        give_up = time.monotonic() + 10
+        while (process := counting(cloud, handle)) is None:
+            assert time.monotonic() < give_up
+            time.sleep(0.02)
+        return process
+
+    return find
