@@ -123,7 +123,7 @@ class Guard:
             QuotaExceeded: One has no room; the caller's transaction must not go on.
         """
         now = self._clock.now()
-        standing = ledger.find(connection, key)
+        standing = ledger.find(connection, key, lock=True)
         if standing is not None and standing.state not in {State.RELEASED, State.LAPSED}:
             holds: tuple[
                 Hold, ...

@@ -49,6 +49,7 @@ __all__ = [
 ]
 
 _TRIES = 5
+_WIDTH = len(COLUMNS.split(","))
 
 _INSERT = statement(
     "INSERT INTO quota_reservations (id, idempotency, request, state, operation, what, holds,"
@@ -326,10 +327,13 @@ def release(connection: Connection, reservation: str, now: datetime, note: str =
     sql.run(_CLOSE, (State.RELEASED.value, at, reservation))
 
 
-def find(connection: Connection, key: str) -> Reservation | None:
-    """The one that stands for an idempotency key; None where it would be granted anew."""
-    rows = Sql(connection).rows(_FIND, (key,))
-    return read(rows[0]) if rows else None
+def find(connection: Connection, key: str, *, lock: bool = False) -> Reservation | None:
+    """The one that stands for an idempotency key; None where it would be granted anew.
+
+    With `lock`, in a write transaction, what it answers stays so until that ends.
+    """
+    rows = Sql(connection).rows(_STANDING if lock else _FIND, (key,))
+    return read(rows[0][:_WIDTH]) if rows else None
 
 
 def get(connection: Connection, reservation: str) -> Reservation | None:

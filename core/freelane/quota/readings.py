@@ -141,8 +141,6 @@ def _taken_back(sql: Sql, cell: Cell, amount: int, now: int) -> list[Change]:
         taken = min(amount, integer(counted))
         changes.append(Change(cell, -taken, 0, integer(until)))
         amount -= taken
-        if not amount:
-            break
     return changes
 
 

@@ -99,6 +99,28 @@ def test_two_processes_with_one_key_get_one_grant(new_store, day, noon):
         assert ledger.glance(c, [day], noon)[day] == Balance(held=7)
 
 
+def test_what_is_found_under_lock_neither_lapses_nor_is_given_back_meanwhile(
+    new_store, reserve, day, noon
+):
+    reserved = reserve(day, 7, key="k")
+    first, second = new_store(), new_store()
+    closed = []
+
+    def close():
+        with second.begin() as c:
+            closed.extend(ledger.expire(c, noon + LEASE))
+
+    thread = threading.Thread(target=close)
+    with first.begin() as c:
+        assert ledger.find(c, "k", lock=True) == reserved
+        thread.start()
+        thread.join(0.2)
+        assert closed == []
+        ledger.heartbeat(c, reserved.id, 2 * LEASE, noon)
+    thread.join()
+    assert closed == []
+
+
 def reserve_one(c, cell, now):
     return ledger.reserve(c, [Hold(cell, 7, 10)], key="k", request="r", lease=LEASE, now=now)
 
