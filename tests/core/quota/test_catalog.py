@@ -215,6 +215,8 @@ def test_a_file_that_cannot_be_read_is_named(folder):
     (folder / "mine.toml").mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         overrides(folder, "acme")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        overrides(folder / ("a" * 300), "acme")
 
 
 @pytest.mark.parametrize("key", ["source", "as_of", "confidence"])

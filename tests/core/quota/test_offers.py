@@ -149,6 +149,8 @@ def test_a_name_that_is_no_machines_is_passed_over(name):
         (b'{"offerCode": ' + b"[" * 100_000, "not JSON"),
         (b'{"offerCode": "' + b"a" * 3 * 2**20, "too large"),
         (b'{"x": "' + b"a" * 3 * 2**20, "too large"),
+        (b'{"x": {"y": "' + b"a" * 3 * 2**20, "one text is too large"),
+        (b'{"x": {"y": "', "it is cut off"),
     ],
 )
 def test_another_document_is_refused(document, why):
@@ -199,14 +201,23 @@ def test_a_key_that_is_no_text_is_no_json():
         list(JsonStream([b"{1: 2}"]).members())
 
 
-def sku(description: str, unit: str = "s", nanos: int = 24_000, **change: object):
+def sku(
+    description: str,
+    unit: str = "s",
+    nanos: object = 24_000,
+    *,
+    units: str = "0",
+    currency: str = "USD",
+    since: str = "2026-11-20T00:00:00Z",
+    **change: object,
+):
     return {
         "description": description,
         "category": {"usageType": "OnDemand", "resourceGroup": "Compute"},
         "serviceRegions": ["us-central1"],
         "pricingInfo": [
             {
-                "effectiveTime": "2026-11-20T00:00:00Z",
+                "effectiveTime": since,
                 "pricingExpression": {
                     "usageUnit": unit,
                     "tieredRates": [
@@ -216,7 +227,11 @@ def sku(description: str, unit: str = "s", nanos: int = 24_000, **change: object
                         },
                         {
                             "startUsageAmount": 180000,
-                            "unitPrice": {"currencyCode": "USD", "units": "0", "nanos": nanos},
+                            "unitPrice": {
+                                "currencyCode": currency,
+                                "units": units,
+                                "nanos": nanos,
+                            },
                         },
                     ],
                 },
@@ -276,6 +291,9 @@ def test_a_sku_of_something_else_is_passed_over(other):
         (sku("CPU Allocation Time", nanos=2 * 10**9), "2.000000000 USD for each s"),
         (sku("CPU Allocation Time", nanos="4"), "no price in USD"),
         (sku("CPU Allocation Time", pricingInfo=[]), "a price for each None"),
+        (sku("CPU Allocation Time", currency="EUR"), "no price in USD"),
+        (sku("CPU Allocation Time", units="-3"), "'-3' is no price"),
+        (sku("CPU Allocation Time", since="soon"), "it has no date"),
     ],
 )
 def test_a_sku_whose_price_is_not_plausible_is_left_out_and_named(odd, why):

@@ -146,6 +146,13 @@ def test_a_row_that_does_not_hold_names_file_row_and_key(folder, old, new, said)
     assert str(caught.value).startswith(start + said)
 
 
+def test_a_wrong_key_inside_a_row_is_named(folder):
+    row = replaced(ROW, 'usd = "0.23"', 'genai = { provder = "google", side = "input" }')
+    (folder / "mine.toml").write_text(row)
+    with pytest.raises(ConfigError, match=r"price 'acme.training': has no key 'genai\.provder'"):
+        prices(None, "acme", folder)
+
+
 def test_a_row_is_there_once_in_a_file(folder):
     (folder / "mine.toml").write_text(ROW + ROW)
     with pytest.raises(ConfigError, match="is there twice"):
@@ -218,26 +225,25 @@ def test_a_token_of_a_model_that_nobody_lists_has_no_price(attributes):
     assert "no price of gemini.input_tokens" in book.why_unknown("gemini.input_tokens", attributes)
 
 
+def test_a_token_that_costs_a_fraction_of_a_billionth_loses_nothing():
+    price = find(Listed("cohere", "input"), "command-r7b")  # $0.0375 for a million
+    assert (price.nano_usd, price.per) == (375, 10)
+
+
 def test_a_token_that_is_listed_at_0_has_no_price():
     assert find(Listed("google", "output"), "gemini-embedding-001") is None
 
 
-def test_without_the_extra_a_token_price_is_unknown_and_the_extra_is_named(tmp_path):
-    code = """
-import sys
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name == "genai_prices": raise ModuleNotFoundError(name)
-sys.meta_path.insert(0, Absent())
-from freelane.quota import token_prices
-token_prices.installed = lambda: False
-from freelane.quota.pricing import prices
-book = prices("freelane_vertex.prices", "gemini")
-use = "gemini.input_tokens", {"model": "gemini-2.5-pro"}
-print(book.find(*use), book.why_unknown(*use))
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == ("None token prices come with an extra: pip install 'freelane[gemini]'\n")
+def test_without_the_extra_a_token_price_is_unknown_and_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "genai_prices", None)  # as if it were not there
+    find.cache_clear()
+    book = prices("freelane_vertex.prices", "gemini")
+    use = "gemini.input_tokens", {"model": "gemini-2.5-pro"}
+    assert book.find(*use) is None
+    assert book.why_unknown(*use) == (
+        "token prices come with an extra: pip install 'freelane[gemini]'"
+    )
+    find.cache_clear()
 
 
 def test_a_book_loads_no_token_prices_before_one_is_asked_for():

@@ -298,6 +298,13 @@ def test_a_folder_that_is_a_file_is_said(run, folder):
         run()
 
 
+def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(run, folder):
+    (folder / "refreshed-sagemaker-us-east-1.toml").mkdir(parents=True)
+    with pytest.raises(StateError, match="cannot be written"):
+        run()
+    assert [path.name for path in folder.iterdir()] == ["refreshed-sagemaker-us-east-1.toml"]
+
+
 def test_what_another_address_names_is_read_as_it_is(run, host):
     host.answers["/copy.json"] = (200, json.dumps(OFFER).encode())
     assert run(url=f"{host.url}/copy.json").count == 3
