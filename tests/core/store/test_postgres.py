@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from freelane.errors import ConfigError, StateError
+from freelane.store import postgres
 from freelane.store.engine import open_store
 
 CLOSED = "postgresql://ann:s3cret@127.0.0.1:9/work?connect_timeout=2"
@@ -63,6 +64,32 @@ def test_without_psycopg_the_extra_is_named(tmp_path):
 def test_a_connection_that_died_idle_is_replaced_unseen(
     postgres_store, postgres_server, write, written
 ):
+    with postgres_store.begin() as connection:
+        write(connection, "a")
+    postgres_server.admin(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
+    )
+    with postgres_store.begin() as connection:
+        write(connection, "b")
+    assert written(postgres_store) == ["a", "b"]
+
+
+def test_a_connection_that_lay_idle_for_long_is_asked_whether_it_lives(
+    postgres_store, write, written, monkeypatch
+):
+    monkeypatch.setattr(postgres, "_QUESTIONED_AFTER_S", -1.0)
+    for name in ("a", "b"):
+        with postgres_store.begin() as connection:
+            write(connection, name)
+    assert written(postgres_store) == ["a", "b"]
+
+
+def test_a_connection_that_does_not_answer_after_a_while_is_replaced(
+    postgres_store, postgres_server, write, written, monkeypatch
+):
+    monkeypatch.setattr(postgres, "_QUESTIONED_AFTER_S", -1.0)
+    monkeypatch.setattr(postgres, "_has_words", lambda socket: False)
     with postgres_store.begin() as connection:
         write(connection, "a")
     postgres_server.admin(

@@ -115,6 +115,23 @@ def test_threads_share_a_store(store, write, written):
     assert written(store) == [str(n) for n in range(8)]
 
 
+def test_more_threads_than_connections_are_kept_use_a_store_at_once(store):
+    at_once = threading.Barrier(7)
+
+    def read():
+        with store.read() as connection:
+            connection.execute(text("SELECT 1"))
+            at_once.wait(timeout=30)
+
+    threads = [threading.Thread(target=read) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    at_once.wait(timeout=30)
+    for thread in threads:
+        thread.join()
+    assert len(store._readers) <= 4
+
+
 def test_a_forked_child_uses_the_store_and_the_parent_goes_on(store, write, written):
     with store.begin() as connection:
         write(connection, "parent")
