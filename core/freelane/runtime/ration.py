@@ -35,7 +35,7 @@ _NEVER_S = 3600.0  # where there will be no room until somebody changes the limi
 _MOST_UNITS = 64
 _SHARE = 8  # of what is left, so that several grants share the last of it
 _SEND_S = 0.5
-_TELL_AGAIN_S = 10.0
+_TELL_AGAIN_S = 60.0
 WINDOWS: Mapping[str, Window] = {
     "minute": Window(kind=WindowKind.SLIDING, period=Period.MINUTE, skew_s=0),
     "hour": Window(kind=WindowKind.SLIDING, period=Period.HOUR, skew_s=0),

@@ -11,11 +11,14 @@ from freelane.errors import (
     InvalidRequest,
     ModelFailed,
     PermissionDenied,
+    QuotaExceeded,
+    RateLimited,
     ResourceNotFound,
 )
 from freelane.model.call import HttpCall
-from freelane.model.endpoint import EndpointHandle
+from freelane.model.endpoint import EndpointHandle, RateLimits
 from freelane.model.lifecycle import EndpointState
+from freelane.model.operation import Verb
 from freelane.model.prediction import JsonValue, Prediction, PredictionRequest
 from freelane.testing import scripts
 from freelane.testing.cases import Conformance, case
@@ -69,6 +72,26 @@ class PredictionConformance(Conformance):
 
         with pytest.raises((AuthenticationFailed, PermissionDenied)):
             _send(workshop, handle, replace(call, headers=bare))
+
+    @case(Capability.DEPLOY, Capability.ARTIFACTS, Capability.PREDICT)
+    def test_a_declared_rate_is_held_by_the_endpoint_itself(self, workshop: Workshop) -> None:
+        if not workshop.provider.info.enforces_rate:
+            pytest.skip("its endpoints hold no rate themselves: whoever calls is counted")
+        spec = workshop.project.endpoint(scripts.DOUBLES, workshop.bring_model())
+        limited = replace(spec, rate=RateLimits(per_hour=2))
+        operation = workshop.make_operation(Verb.DEPLOY)
+        handle = workshop.deployer.deploy(limited, operation, deadline=workshop.deadline)
+        endpoint_in(workshop.deployer, handle, {EndpointState.READY}, workshop.deadline)
+
+        answered = [list(_predict(workshop, handle, row).predictions) for row in (1, 2)]
+
+        assert answered == [[2], [4]]
+        with pytest.raises((QuotaExceeded, RateLimited)) as refused:
+            _predict(workshop, handle, 3)
+        error = refused.value
+        assert isinstance(error, QuotaExceeded | RateLimited)
+        assert error.quota_id, "a refusal says which limit it was"
+        assert error.retry_after_s, "and after how long there is room again"
 
     @case(Capability.DEPLOY, Capability.ARTIFACTS, Capability.PREDICT)
     def test_a_deleted_endpoint_answers_no_prediction(self, workshop: Workshop) -> None:

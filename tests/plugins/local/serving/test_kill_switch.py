@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -190,6 +191,19 @@ def test_what_a_killed_supervisor_left_ends_at_its_time(cloud, switch, deadline,
     assert look(EndpointFolder(cloud.folder(handle))).state is EndpointState.DELETED
     cloud.wait(handle, EndpointState.DELETED)
     assert not (cloud.folder(handle) / "token").exists()
+
+
+def test_a_hung_server_that_a_killed_supervisor_left_is_ended_by_a_listing(cloud, kill, wait_until):
+    handle = cloud.ready()
+    worker, supervisor = cloud.worker(handle), cloud.supervisor(handle)
+    os.kill(worker.pid, signal.SIGSTOP)  # as a model that never lets go of the interpreter
+
+    kill(supervisor)
+    wait_until(lambda: not supervisor.alive())
+    listed = list(cloud.deployer.resources(deadline=cloud.deadline()))
+
+    assert [resource.state for resource in listed] == [EndpointState.FAILED]
+    assert not worker.alive()
 
 
 def test_a_job_ends_at_its_switch(lane, switch, deadline):
