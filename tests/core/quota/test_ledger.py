@@ -191,6 +191,12 @@ def test_a_reservation_that_lapsed_makes_room_for_the_next(reserve, day, noon, g
     assert glance(day, noon + LEASE) == Balance(held=10)
 
 
+def test_whoever_reserves_closes_what_has_expired(reserve, day, minute, do, noon):
+    lapsed = reserve(day, 3)
+    reserve(minute, 1, now=noon + LEASE)
+    assert do(ledger.get, lapsed.id).state is State.LAPSED
+
+
 def test_a_glance_sees_what_expired_before_anybody_wrote_it_down(reserve, day, noon, glance):
     reserve(day, 3)
     reserve(day, 4, sent=True)

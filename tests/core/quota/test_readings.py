@@ -59,6 +59,14 @@ def test_a_figure_that_lowered_a_use_before_the_reading_takes_nothing_from_it(
     assert glance(day).used == 7
 
 
+def test_a_use_after_the_reading_counts_as_what_it_came_to(reserve, day, do, noon, glance):
+    reserved = reserve(day, 9, sent=True)
+    do(ledger.expire, noon + MINUTE)
+    do(ledger.settle, reserved.id, noon + 2 * MINUTE, [Charge(day, 2)])
+    assert do(readings.observe, day, 5, noon, noon + 3 * MINUTE, "before it") == 5
+    assert glance(day).used == 7
+
+
 def test_the_same_reading_counts_once(day, do, noon, glance):
     for _ in range(2):
         do(readings.observe, day, 5, noon, noon, "again")
