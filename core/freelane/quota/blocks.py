@@ -142,22 +142,21 @@ class Spender:
                     self._retire(pool)
                 unwritten = self._unwritten(all_=True)
             self._flush(unwritten)
+            self._flush(Unwritten([], list(self._late)))
 
     def land(self, taken: Taken, block: Block, used: tuple[int, ...]) -> None:
         """Settle one use; `Taken.settle` calls it."""
-        late = None
         with self._lock:
             amounts = taken.close()
             if amounts is None:
                 return
-            if block.is_closed:
-                late = [max(0, now - was) for was, now in zip(amounts, used, strict=True)]
+            is_closed = block.is_closed
+            if is_closed:
+                self._owe(block, amounts, used)
             else:
                 block.land(amounts, used)
                 block.last = self._clock.monotonic()
-            if late and any(late):
-                self._late.append(block.charges(late))
-        if late:  # after `close`: nobody else would write it
+        if is_closed:  # after `close`: nobody else would write it
             self.tend()
 
     def remaining(self, block: Block) -> dict[str, Remaining]:
@@ -214,6 +213,12 @@ class Spender:
             )
             self._retired.append(pool.block)
             pool.block = None
+
+    def _owe(self, block: Block, posted: Sequence[int], used: Sequence[int]) -> None:
+        """What was used beyond what a closed block posted."""
+        late = [max(0, now - was) for was, now in zip(posted, used, strict=True)]
+        if any(late):
+            self._late.append(block.charges(late))
 
     def _unwritten(self, *, all_: bool = False) -> Unwritten:
         """What there is to write of the blocks that are spent no more."""
@@ -297,6 +302,8 @@ class Spender:
                 if reservation is None or ending.flying is None:
                     ending.block.is_closed = True
                     self._retired.remove(ending.block)
+                    # What was settled meanwhile: less than was posted is not known any more.
+                    self._owe(ending.block, ending.finished, ending.block.spent())
                 else:
                     ending.block.carry(reservation, ending.finished, ending.flying)
 

@@ -282,6 +282,25 @@ def test_more_than_was_posted_at_close_is_posted_still(spender, balance):
     assert balance(of) == Balance(used=130)
 
 
+@pytest.mark.parametrize(("used", "posted"), [(130, 130), (3, 100)])
+def test_what_is_settled_while_close_commits_is_posted_if_it_is_more(
+    spender, store, balance, monkeypatch, used, posted
+):
+    of = line("tokens", amount=100)
+    taken = spender.take([of])
+    begin = store.begin
+
+    @contextmanager
+    def begin_and_be_overtaken():
+        with begin() as connection:
+            yield connection
+        taken.settle({of.key: used})
+
+    monkeypatch.setattr(store, "begin", begin_and_be_overtaken)
+    spender.close()
+    assert balance(of) == Balance(used=posted)
+
+
 def test_a_cancelled_request_is_posted_in_full(spender, balance):
     """LiteLLM #27639: `CancelledError` is no `Exception`, and its reservations leaked."""
     of = line("tokens", amount=100)
