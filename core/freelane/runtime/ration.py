@@ -141,9 +141,10 @@ class Ration:
             return {"error": "too late"}
         self._count += 1
         name = f"{self._name}.{self._count}"
-        self._grants[name] = _Grant(taken, time.monotonic() + FOR_S)
+        ends_at = time.monotonic() + FOR_S
+        self._grants[name] = _Grant(taken, ends_at)
         lines = [[one.name, *remaining[one.key]] for one in self._limits]
-        return {"grant": name, "units": units, "for_s": FOR_S, "lines": lines}
+        return {"grant": name, "units": units, "ends_at": ends_at, "lines": lines}
 
     def _refused(self, full: Exhausted) -> Message:
         limit = next(one for one in self._limits if one.key == full.line.key)

@@ -46,7 +46,12 @@ class Counter:
         self.units -= units
         self.count += 1
         lines = [["minute", 100, self.units, 60.0]]
-        return {"grant": f"g{self.count}", "units": units, "for_s": self.for_s, "lines": lines}
+        return {
+            "grant": f"g{self.count}",
+            "units": units,
+            "ends_at": time.monotonic() + self.for_s,
+            "lines": lines,
+        }
 
     def wait(self, condition):
         give_up = time.monotonic() + 5
@@ -109,7 +114,7 @@ def test_the_headers_count_what_the_grant_still_has(rates, counter):
         {
             "grant": "g",
             "units": 3,
-            "for_s": 5.0,
+            "ends_at": time.monotonic() + 5.0,
             "lines": [["hour", 10, 4, 9.5], ["day", 99, 50, 2]],
         }
     ]
@@ -186,10 +191,23 @@ def test_an_answer_to_another_question_is_passed_over(ends, rates, counter):
     assert counter.units == 49
 
 
+def test_a_grant_that_is_heard_of_too_late_is_not_used(rates, counter):
+    lines = [["minute", 100, 92, 60.0]]
+    counter.answers = [{"grant": "g", "units": 8, "ends_at": time.monotonic(), "lines": lines}]
+
+    with pytest.raises(Unavailable, match="in time"):
+        rates.take()
+
+
 def test_what_a_grant_has_left_goes_back_before_its_time_is_over(rates, counter):
     counter.for_s = 0.6
     counter.answers = [
-        {"grant": "g", "units": 8, "for_s": 0.6, "lines": [["minute", 100, 92, 60.0]]}
+        {
+            "grant": "g",
+            "units": 8,
+            "ends_at": time.monotonic() + 0.6,
+            "lines": [["minute", 100, 92, 60.0]],
+        }
     ]
     for _ in range(3):
         rates.take().end()
@@ -201,7 +219,14 @@ def test_what_a_grant_has_left_goes_back_before_its_time_is_over(rates, counter)
 
 def test_what_is_left_at_the_end_goes_back(ends, counter):
     rates = Rationed(ends[0].dup())
-    counter.answers = [{"grant": "g", "units": 8, "for_s": 60.0, "lines": [["day", 9, 1, 60.0]]}]
+    counter.answers = [
+        {
+            "grant": "g",
+            "units": 8,
+            "ends_at": time.monotonic() + 60.0,
+            "lines": [["day", 9, 1, 60.0]],
+        }
+    ]
     rates.take().end()
 
     rates.close()

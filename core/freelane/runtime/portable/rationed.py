@@ -4,7 +4,7 @@ Both sides hold one end of a pair of datagram sockets that outlives either of th
 JSON object of at most 4 KiB. The server asks `{"id", "want", "until", "done"}`: so many requests,
 answered before that moment of the monotonic clock, and what became of grants whose time is not
 over, as `[[grant, used], ...]`. The answer names the question's id and is one of
-`{"grant", "units", "for_s", "lines"}`, `{"refused": {"quota", "name", "window", "retry_after_s"},
+`{"grant", "units", "ends_at", "lines"}`, `{"refused": {"quota", "name", "window", "retry_after_s"},
 "lines"}` and `{"error"}`; a line is `[name, limit, left, reset_s]`.
 """
 
@@ -158,10 +158,12 @@ class Rationed(Rates):
         grant = _Grant(
             id=str(answer["grant"]),
             units=int(str(answer["units"])),
-            until=asked + float(str(answer["for_s"])),
+            until=float(str(answer["ends_at"])),
             lines=_lines(answer),
             made=asked,
         )
+        if self._clock() >= grant.until:  # it was heard too late: it counts as used already
+            self._gone("its rate cannot be counted in time")
         state.grant = grant
         state.open.append(grant)
         self._watch()
