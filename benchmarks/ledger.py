@@ -27,7 +27,7 @@ import psycopg
 from databases import KINDS, new_database
 from processes import Target
 
-from freelane.quota import audit, ledger, readings
+from freelane.quota import audit, closing, ledger, readings
 from freelane.quota.cell import Cell, Hold
 from freelane.store.engine import Store, open_store
 from freelane.store.sql import Sql, Statement, Value
@@ -44,13 +44,14 @@ FILL_RESERVATIONS = """
 WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
 INSERT INTO quota_reservations (id, idempotency, request, state, operation, what, holds, allocation,
 created, lease_until, sent, closed) SELECT 'q' || i, 'key ' || i, 'request', 'SETTLED', '', '',
-'[["bench/line-' || (i - i / {counters} * {counters}) || '",0,0,1]]', '', {at} + i, {at} + i, {at} + i, {at} + i FROM n
+'[["bench/line-' || (i - i / {counters} * {counters}) || '",0,0,1]]', '',
+{at} + i, {at} + i, {at} + i, {at} + i FROM n
 """
 FILL_POSTINGS = """
 WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
 INSERT INTO quota_postings (at, reservation, key, start, used, held, until, kind, note)
-SELECT {at} + i, 'q' || i, 'bench/line-' || (i - i / {counters} * {counters}), 0, {used}, {held}, NULL, '{kind}', ''
-FROM n
+SELECT {at} + i, 'q' || i, 'bench/line-' || (i - i / {counters} * {counters}), 0,
+{used}, {held}, NULL, '{kind}', '' FROM n
 """
 
 Recorded = list[list[tuple[str, tuple[Value, ...], bool]]]
@@ -113,7 +114,7 @@ def through_the_ledger(store: Store, holds: Sequence[Hold]) -> Callable[[], None
 def record(store: Store, holds: Sequence[Hold]) -> tuple[Recorded, str, str]:
     """What one use says, its key and its id; counters are there already."""
     Recorder.said = []
-    ledger.Sql = Recorder  # type: ignore[misc]
+    ledger.Sql = closing.Sql = Recorder  # type: ignore[misc]
     try:
         Recorder.said.append([])
         with store.begin() as c:
@@ -124,7 +125,7 @@ def record(store: Store, holds: Sequence[Hold]) -> tuple[Recorded, str, str]:
         with store.begin() as c:
             ledger.settle(c, reserved.id, NOON)
     finally:
-        ledger.Sql = Sql  # type: ignore[misc]
+        ledger.Sql = closing.Sql = Sql  # type: ignore[misc]
     return Recorder.said, "the key", reserved.id
 
 
