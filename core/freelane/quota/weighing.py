@@ -166,7 +166,7 @@ def _demand(
     rates: list[Source] = []
     allowances: list[Source] = []
     credits_: list[Source] = []
-    refuses = terms.account.billing is Billing.UNLINKED
+    refuses = False
     for quota in terms.quotas:
         if not quota.covers(line.meter, attributes):
             continue
@@ -187,6 +187,9 @@ def _demand(
             refuses = refuses or quota.overage is Overage.REFUSES
         else:
             allowances.append(source)
+    price = terms.price(line.meter, attributes)
+    # That a provider refuses what is too fast makes nothing free of which it says what it costs.
+    priced = bool(allowances) or price is not None
     return Demand(
         what=line.what,
         meter=line.meter,
@@ -197,8 +200,8 @@ def _demand(
         attributes=attributes,
         rates=tuple(rates),
         allowances=tuple(allowances),
-        unbillable=refuses,
-        price=terms.price(line.meter, attributes),
+        unbillable=terms.account.billing is Billing.UNLINKED or (refuses and not priced),
+        price=price,
         credits=tuple(credits_),
         budgets=tuple(budget_sources(terms, payer)),
     )

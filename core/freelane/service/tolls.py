@@ -145,9 +145,9 @@ class Tolls:
         lines = []
         for demand in demands:
             counted = self._workspace.spending.policy is Policy.COUNT and not _ours(demand)
-            sources = [*demand.rates, *demand.allowances[:1]]
-            if not sources and not demand.unbillable:
+            if not (demand.allowances or demand.unbillable):
                 return []
+            sources = [*demand.rates, *demand.allowances[:1]]
             lines += [
                 Line(
                     key=source.key,

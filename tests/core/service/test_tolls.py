@@ -10,7 +10,15 @@ from freelane.model.budget import Budget
 from freelane.model.endpoint import RateLimits
 from freelane.model.estimate import Estimate, Metered
 from freelane.model.prediction import PredictionRequest
-from freelane.model.quota import Price, QuotaKey, Unit
+from freelane.model.quota import (
+    Kind,
+    Overage,
+    Period,
+    Price,
+    QuotaKey,
+    Unit,
+    WindowKind,
+)
 from freelane.model.spending import Exhausted, Policy, Spending
 from freelane.quota import ledger
 from freelane.quota.cell import Balance
@@ -247,3 +255,34 @@ def test_a_limit_that_is_not_ours_is_passed_over(asker, cloud, monkeypatch):
         with pytest.raises(RateLimited):
             one.predict()
     one.predict()
+
+
+@pytest.fixture
+def thirty_a_minute(cloud, script):
+    """The provider answers no more than that, which says nothing of what it bills."""
+    row = script.allowance("cloud.requests", 30, Unit.REQUESTS)
+    window = replace(row.window, kind=WindowKind.SLIDING, period=Period.MINUTE)
+    rate = replace(row, id="minute", kind=Kind.RATE, window=window, overage=Overage.REFUSES)
+    cloud.quotas = (*cloud.quotas, rate)
+
+
+def test_a_rate_that_refuses_makes_nothing_free_beyond_the_allowance(
+    asker, cloud, five_free, thirty_a_minute
+):
+    assert asker().until_refused()[0] == cloud.requests == 5
+
+
+def test_a_rate_that_refuses_makes_nothing_free_that_has_a_price(
+    asker, cloud, script, thirty_a_minute, balance
+):
+    cloud.quotas = tuple(
+        row for row in cloud.quotas if (row.meter, row.kind) != ("cloud.requests", Kind.ALLOWANCE)
+    )
+    cloud.prices["cloud.requests"] = replace(
+        script.PRICES["cloud.endpoint"], nano_usd=USD // 10, per=1
+    )
+    assert asker().until_refused()[0] == 0
+    budget = Spending(policy=Policy.BUDGET, project_budget=Budget.parse("1 USD/month"))
+    one = asker(budget)
+    assert one.until_refused()[0] == 10
+    assert balance("spent").used == USD
