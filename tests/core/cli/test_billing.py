@@ -18,10 +18,10 @@ BUDGET = '\n[guard]\npolicy = "budget"\nbudget = "1 USD/month"\n'
 def till(project, install_plugin, monkeypatch):
     """The project at Till, which gives 2 h a month and takes $0.25 for each one beyond."""
     monkeypatch.syspath_prepend(str(install_plugin("freelane-till")))
-    use = Path("freelane.toml").read_text().replace('provider = "local"', 'provider = "till"')
-    Path("freelane.toml").write_text(use.replace("[train]", '[train]\nmax_runtime = "1h"'))
-    yield project
-    Path("freelane.toml").write_text(use)
+    file = project / "freelane.toml"
+    there = file.read_text().replace('provider = "local"', 'provider = "till"')
+    file.write_text(there.replace("[train]", '[train]\nmax_runtime = "1h"'))
+    return project
 
 
 def add(text):
@@ -134,7 +134,7 @@ def running(till, freelane):
     add("\n[providers.till]\nforever = true\n")
     assert freelane("train", "--detach", "-q").code == 0
     yield till
-    freelane("down", "--all", "--yes")
+    assert freelane("down", "--all", "--yes").code == 0
 
 
 def test_costs_tell_what_bills_its_price_and_their_sum(running, freelane):
