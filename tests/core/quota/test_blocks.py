@@ -322,6 +322,16 @@ def test_a_cancelled_request_is_posted_in_full(spender, balance):
     assert balance(of).used == 100
 
 
+def test_leaving_the_block_of_a_use_settles_it_in_full(spender, balance):
+    of = line("tokens", amount=100)
+    taken = spender.take([of])
+    with pytest.raises(KeyboardInterrupt), taken:
+        raise KeyboardInterrupt
+    taken.settle({of.key: 1})  # it may have been sent all the same
+    spender.close()
+    assert balance(of) == Balance(used=100)
+
+
 def test_an_interrupt_between_taking_and_settling_is_posted_in_full(spender, balance):
     of = line("tokens", amount=100)
 
@@ -421,6 +431,28 @@ def test_a_long_use_does_not_keep_the_rest_of_its_block(spender, clock, balance)
     long.settle({of.key: 25})
     spender.tend()
     assert balance(of) == Balance(used=325)
+
+
+@pytest.mark.parametrize("used", [25, 150])
+def test_what_is_settled_while_its_block_is_carried_over_is_not_lost(
+    spender, store, clock, balance, monkeypatch, used
+):
+    of = line("tokens", limit=10**6, amount=100)
+    spend(spender, [of], 3)
+    long = spender.take([of])
+    clock.advance(LEASE)
+    begin = store.begin
+
+    @contextmanager
+    def begin_and_be_overtaken():
+        with begin() as connection:
+            yield connection
+        long.settle({of.key: used})
+
+    monkeypatch.setattr(store, "begin", begin_and_be_overtaken)
+    spender.tend()
+    spender.tend()
+    assert balance(of) == Balance(used=300 + used)
 
 
 def test_a_thread_gives_back_what_nobody_asks_for_any_more(store):
@@ -577,6 +609,39 @@ def test_a_unit_that_nobody_spent_counts_until_its_lease_and_a_minute_are_over(
     assert balance(of).used == 4  # the block; what was settled has slid out
     clock.advance(timedelta(seconds=1))
     assert balance(of).used == 0
+
+
+def counts_until(of, balance, clock) -> float:
+    """For how many seconds from noon on the line counts anything."""
+    while balance(of) != Balance():
+        clock.advance(timedelta(seconds=1))
+    return (clock.now() - NOON).total_seconds()
+
+
+def test_a_unit_that_was_spent_counts_for_a_minute_from_its_use(spender, clock, balance):
+    of = line(window=MINUTE)
+    spend(spender, [of], 4)
+    clock.advance(timedelta(seconds=5))
+    spender.close()
+    assert counts_until(of, balance, clock) == 60
+
+
+def test_a_use_in_flight_at_close_counts_for_a_minute_from_then(spender, clock, balance):
+    of = line(window=MINUTE)
+    taken = spender.take([of])
+    clock.advance(timedelta(seconds=5))
+    spender.close()
+    taken.settle()
+    assert counts_until(of, balance, clock) == 65
+
+
+def test_a_use_that_was_dropped_counts_for_a_minute_from_when_that_is_seen(spender, clock, balance):
+    of = line(window=MINUTE)
+    taken = spender.take([of])
+    clock.advance(timedelta(seconds=5))
+    del taken
+    spender.close()
+    assert counts_until(of, balance, clock) == 65
 
 
 # Exhausted
