@@ -15,7 +15,7 @@ from freelane.model.usage import CostRow
 @click.command("costs", cls=Verb)
 @click.pass_context
 def costs(ctx: click.Context, session: Session) -> None:
-    """List what is billing now, yours and not, with its price and its end."""
+    """List what bills now, yours and not, its price and its end."""
     with session.client() as client:
         known = session.chosen(client)
         with session.output.progress("looking at every provider"):

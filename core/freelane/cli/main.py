@@ -38,11 +38,11 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "predict": ("serve", "Send rows to an endpoint and print what it answers."),
     },
     "Spend": {
-        "quota": ("quota", "Show what is free, what is used, what is left, and when it resets."),
-        "costs": ("costs", "List what is billing now, yours and not, with its price and its end."),
+        "quota": ("quota", "Show what is free, used and left, and when it resets."),
+        "costs": ("costs", "List what bills now, yours and not, its price and its end."),
         "cleanup": ("spend", "Find what no record accounts for; --delete removes it."),
         "down": ("spend", "End everything of yours on every provider; --yes does it."),
-        "prices": ("prices", "List prices with their sources and dates; refresh reads them anew."),
+        "prices": ("prices", "List prices with source and date; refresh reads them anew."),
     },
     "Extend": {
         "plugins": ("extend", "List the installed plugins and what each of them brings."),

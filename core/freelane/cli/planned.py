@@ -136,7 +136,8 @@ def line_words(line: PlanLine, now: datetime) -> Iterator[str]:
     amount = scale_of(line.unit, line.amount).text(line.amount)
     if line.cover is Cover.UNCOVERED:
         past = f" is more than {line.title} has left" if line.title else " is not free"
-        cost = f", and would cost {show_usd(line.nano_usd)}" if line.nano_usd else ""
+        told = line.nano_usd and line.unit is not Unit.NANO_USD
+        cost = f", and would cost {show_usd(line.nano_usd)}" if told else ""
         yield f"{amount}{past}{cost}"
         return
     if line.nano_usd:

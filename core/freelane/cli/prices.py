@@ -26,13 +26,13 @@ _UNITS = {
 
 @click.group("prices", cls=Opening)
 def prices() -> None:
-    """List prices with their sources and dates; refresh reads them anew."""
+    """List prices with source and date; refresh reads them anew."""
 
 
 @prices.command("show", cls=Verb, hidden=True)
 @click.argument("name", required=False, metavar="[PROVIDER]", shell_complete=provider_names)
 def show(session: Session, *, name: str | None) -> None:
-    """List prices with their sources and dates; refresh reads them anew."""
+    """List prices with source and date; refresh reads them anew."""
     chosen = name or session.provider
     with session.client() as client:
         if chosen is not None:

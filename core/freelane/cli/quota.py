@@ -25,7 +25,7 @@ EVERY_S = 2.0
 
 @click.group("quota", cls=Opening)
 def quota() -> None:
-    """Show what is free, what is used, what is left, and when it resets.
+    """Show what is free, used and left, and when it resets.
 
     Counted is what goes through Freelane, and what a provider itself says was used.
     """
@@ -35,7 +35,7 @@ def quota() -> None:
 @click.option("--all", "everything", is_flag=True, help="Also what you have not configured.")
 @click.option("--watch", is_flag=True, help="Draw it anew every 2 s until Ctrl-C.")
 def show(session: Session, *, everything: bool, watch: bool) -> None:
-    """Show what is free, what is used, what is left, and when it resets."""
+    """Show what is free, used and left, and when it resets."""
     if watch and (session.output.as_json or not is_terminal(sys.stdout)):
         raise click.UsageError("--watch draws on a terminal; without one, run freelane quota again")
     with session.client() as client:

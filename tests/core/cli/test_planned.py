@@ -108,6 +108,8 @@ def test_what_nothing_covers_says_what_it_would_cost():
     assert list(planned.line_words(UNCOVERED, NOW)) == [told]
     past = replace(UNCOVERED, title="Training", nano_usd=0)
     assert list(planned.line_words(past, NOW)) == ["1 h is more than Training has left"]
+    money = replace(PAID, cover=Cover.UNCOVERED, unit=Unit.NANO_USD, amount=10**9, title="budget")
+    assert list(planned.line_words(money, NOW)) == ["$1.00 is more than budget has left"]
 
 
 @pytest.mark.parametrize(
