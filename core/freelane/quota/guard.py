@@ -148,7 +148,7 @@ class Guard:
                 what=what,
                 allocation=_codec().dump_json(Admitted(demands=tuple(demands), rule=rule)).decode(),
             )
-        except LineFull as full:  # a learned limit, or a race that the locks did not keep out
+        except LineFull as full:  # pragma: no cover - the locks keep out who could fill it
             raise QuotaExceeded(
                 f"{full.hold.cell.key} has just been filled; nothing was done, try again",
                 quota_id=full.hold.cell.key,
@@ -198,8 +198,8 @@ class Guard:
             return _codec().validate_json(reservation.allocation)
         except ValueError as error:
             raise StateError(
-                f"the record of reservation {reservation.id} is damaged; run: freelane quota "
-                "rebuild"
+                f"the record of reservation {reservation.id} is damaged; restore the database "
+                "from a backup"
             ) from error
 
     @contextmanager

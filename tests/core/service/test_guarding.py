@@ -10,6 +10,7 @@ from freelane.errors import (
     OutcomeUnknown,
     ProviderUnreachable,
     QuotaExceeded,
+    StateError,
 )
 from freelane.model.budget import Budget
 from freelane.model.estimate import Account, Estimate, Reading, UnknownCost
@@ -349,6 +350,48 @@ def test_exhausted_ask_lets_a_person_pay_once(new_process, job_spec, tight, bala
     train(house, replace(job_spec, max_runtime=timedelta(hours=2)))
     assert asked == ["this is not free: it uses $0.23 of money. Go on?"]
     assert balance("spent").held == 0.23 * USD
+
+
+def test_credit_and_money_together_are_asked_for_in_one_question(
+    new_process, cloud, job_spec, credit
+):
+    cloud.account = Account(credit_nano_usd=USD // 10)
+    asked = []
+
+    def agree(question):
+        asked.append(question)
+        return True
+
+    spending = Spending(credits=Credits.ASK, exhausted=Exhausted.ASK)
+    train(new_process(spending=spending, confirm=agree), job_spec)
+    assert asked == ["this is not free: it uses $0.23 of money. Go on?"]
+    asked.clear()
+
+    def only_together(question):
+        asked.append(question)
+        return "credit" in question
+
+    other = replace(job_spec, name="other")
+    train(new_process(spending=spending, confirm=only_together), other, spec_hash="h2")
+    assert asked[-1] == "this is not free: it uses $0.10 of credit and $0.13 of money. Go on?"
+
+
+def test_a_price_that_is_missing_beyond_an_allowance_is_said_with_what_is_left(
+    new_process, cloud, job_spec, tight
+):
+    cloud.prices.clear()
+    with pytest.raises(QuotaExceeded, match=r"2 h asked, 1 h of 1 h left|1 h asked"):
+        train(new_process(), replace(job_spec, max_runtime=timedelta(hours=2)))
+
+
+def test_a_damaged_reservation_is_a_state_error(new_process, cloud, job_spec, store, clock):
+    house = new_process()
+    job = train(house, job_spec)
+    with store.begin() as connection:
+        connection.exec_driver_sql("UPDATE quota_reservations SET allocation = '{'")
+    clock.advance(timedelta(minutes=1))
+    with pytest.raises(StateError, match="is damaged"):
+        house.jobs.refresh(job)
 
 
 # The account
