@@ -57,6 +57,8 @@ class Line:
     """Its counter now; None where nobody knows which."""
     quiet: bool = False
     """Whether it is shown only where something stands on it."""
+    unread: bool = False
+    """Credit of which nobody has said how much is left: there only once its provider was read."""
 
     @property
     def key(self) -> str:
@@ -215,13 +217,14 @@ def _own(source: Source, provider: str, origin: str, now: datetime) -> Line:
 
 
 def _credited(line: Line, terms: Terms) -> Line:
-    """A credit holds as much as its owner says is left of it; unread it is not spent."""
+    """A credit holds as much as its owner says is left of it."""
     if line.source.kind is not Kind.CREDIT or line.unavailable is not None:
         return line
     said = terms.account.credit_nano_usd
     if said is None:
         key = f"providers.{terms.provider}.credit_left"
-        return replace(line, unavailable=f"how much is left is not known: set {key}", needs=key)
+        why = f"how much is left is not known: set {key}"
+        return replace(line, unavailable=why, needs=key, unread=True)
     return replace(line, source=replace(line.source, limit=min(line.source.limit or 0, said)))
 
 

@@ -5,7 +5,7 @@ A look takes as long as there are counters, however many postings stand behind t
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, func, select
@@ -199,6 +199,12 @@ class QuotaService:
             now,
             everything_counted=everything_counted,
         )
+        found = [
+            replace(line, unavailable=None, needs=None)
+            if line.unread and readings.last_reading(connection, line.key) is not None
+            else line
+            for line in found
+        ]
         cells = [line.cell for line in found if line.cell is not None]
         balances = ledger.glance(connection, cells, now)
         return found, [

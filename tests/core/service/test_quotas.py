@@ -267,6 +267,15 @@ def test_credit_that_nobody_read_names_the_key(service):
     assert only(service.rows([terms(row)])).needs == "providers.cloud.credit_left"
 
 
+def test_credit_that_its_provider_was_read_of_is_there(service, store, clock):
+    row = quota("credit", kind=Kind.CREDIT, meter="*", unit=Unit.NANO_USD, limit=200, window=MONTH)
+    cell = cells("cloud/credit", MONTH, clock.now())[0]
+    with store.begin() as connection:
+        readings.observe(connection, cell, 50, clock.now(), clock.now(), "the bill")
+    shown = only(service.rows([terms(row)]))
+    assert (shown.used, shown.remaining, shown.unavailable) == (50, 150, None)
+
+
 def test_a_budget_is_a_line_in_money(store, clock, use):
     spending = Spending(policy=Policy.BUDGET, project_budget=Budget.parse("10 USD/month"))
     service = QuotaService(store=store, clock=clock, payer=replace(PAYER, spending=spending))
