@@ -92,7 +92,12 @@ class Quotas:
             operation = self._operation(reference)
             if operation is None:
                 raise
-        return self._service.explain(operation, self._everything())
+        try:
+            return self._service.explain(operation, self._everything())
+        except ResourceNotFound:
+            raise ResourceNotFound(
+                f"nothing was charged or refused for {reference}", provider="freelane"
+            ) from None
 
     def rebuild(self) -> "builtins.list[RepairRow]":
         """Count anew from the postings; what was wrong."""

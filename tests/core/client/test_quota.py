@@ -78,6 +78,14 @@ def test_what_is_no_job_either_is_not_found(client):
         client.quota.explain("nope")
 
 
+def test_a_job_that_cost_nothing_says_so(client):
+    Path("freelane.toml").write_text('name = "tiny"\nprovider = "local"\n')
+    with Client() as own:
+        job = own.jobs.train()
+        with pytest.raises(ResourceNotFound, match=f"nothing was charged or refused for {job.id}"):
+            own.quota.explain(job.id)
+
+
 def test_a_correction_says_who_did_it(client):
     assert client.quota.correct("till/training", HOUR, "the bill says so").used == HOUR
     (told,) = client.quota.explain("till/training")
