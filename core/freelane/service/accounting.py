@@ -127,7 +127,16 @@ class Accounting:
                 )
 
     def came_to_nothing(self, connection: Connection, operation: Operation) -> None:
-        """Nothing was made: what runs by time used no time; what was asked at once still counts."""
+        """Nothing was made: what runs by time used no time; what was asked at once still counts.
+
+        Past its time that nothing is there says no more that nothing was: its kill switch may have
+        ended it, so all that time counts.
+        """
+        accrual = accruals.get(connection, self._workspace.owner, operation.id)
+        expires = operation.expires
+        if accrual is not None and expires is not None and expires <= self._workspace.clock.now():
+            self.close(connection, operation.id, expires)
+            return
         held = ledger.find(connection, _key(operation.id))
         if held is None:
             return

@@ -152,6 +152,7 @@ class Cloud:
         self._tick()
         self.calls.append(name)
         yield
+        self._tick()  # what has just ended ended now
         self.after(name)
 
     @property

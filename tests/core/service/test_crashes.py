@@ -5,13 +5,26 @@ provider's own commit, and just before or after each of our commits.
 """
 
 import itertools
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
-from freelane.errors import AuthenticationFailed
+from freelane.errors import AuthenticationFailed, OutcomeUnknown
+from freelane.model.job import JobStatus
+from freelane.model.lifecycle import JobState
 from freelane.model.operation import ResourceKind
+from freelane.store.columns import microseconds
+from freelane.store.ledger_tables import quota_reservations
 
-POINTS = ["before the call", "after the provider's commit", "before our commit", "after our commit"]
+POINTS = [
+    "before the call",
+    "after the provider's commit",
+    "reply lost",
+    "before our commit",
+    "after our commit",
+]
+MEANWHILE = timedelta(minutes=7)
 
 
 def arm(house, cloud, point, nth, crash):
@@ -22,10 +35,16 @@ def arm(house, cloud, point, nth, crash):
         if next(counter) == nth:
             raise crash
 
+    def lose(call):
+        if next(counter) == nth:
+            raise OutcomeUnknown(f"the reply to {call} was lost", operation=call)
+
     if point == "before the call":
         cloud.before = count
     elif point == "after the provider's commit":
         cloud.after = count
+    elif point == "reply lost":
+        cloud.after = lose
     elif point == "before our commit":
         house.store.before = count
     else:
@@ -36,10 +55,14 @@ def disarm(cloud):
     cloud.before = cloud.after = lambda call: None
 
 
-def train(house, spec, model):
-    job = house.training.submit(
+def submit(house, spec):
+    return house.training.submit(
         spec, provider="cloud", spec_hash="h1", deadline=house.workspace.deadline()
     )
+
+
+def train(house, spec, model):
+    job = submit(house, spec)
     return house.jobs.wait(job, deadline=house.workspace.deadline())
 
 
@@ -63,14 +86,18 @@ VERBS = {"train": train, "deploy": deploy, "delete": delete}
 
 
 def crash_each(verb, point, new_process, cloud, spec, model, crash):
-    """Crash at the first, second, ... passing of the point, each time yielding to the caller."""
+    """Crash at the first, second, ... passing of the point, each time yielding to the caller.
+
+    Some minutes pass before anybody looks again, and all that was made bills meanwhile.
+    """
     for nth in itertools.count(1):
         house = new_process()
         arm(house, cloud, point, nth, crash)
         try:
             VERBS[verb](house, spec, model)
-        except crash:
+        except (crash, OutcomeUnknown):
             disarm(cloud)
+            cloud.clock.advance(MEANWHILE)
             yield nth
         else:
             disarm(cloud)
@@ -78,43 +105,139 @@ def crash_each(verb, point, new_process, cloud, spec, model, crash):
             return
 
 
+@pytest.fixture
+def sound(cloud, store, clock, used, script):
+    """What holds after every crash and every cleanup, whatever else there is."""
+    cloud.decoys = script.foreign(1000)
+    decoys = list(cloud.decoys)
+
+    def look(*, over=False):
+        assert (cloud.touched, cloud.decoys) == ([], decoys)
+        guarded = {timer.operation for timer in cloud.timers.values()}
+        assert {thing.operation for thing in cloud.endpoints.values()} <= guarded
+        for quota in ("training", "endpoint"):
+            charged, held = used(quota)
+            assert charged + held >= cloud.billed(f"cloud.{quota}")
+            assert not (over and held)
+
+    return look
+
+
+@pytest.fixture
+def nothing_open(store, clock):
+    """No reservation is open past its lease."""
+
+    def look():
+        now = microseconds(clock.now())
+        with store.read() as connection:
+            late = connection.execute(
+                select(quota_reservations.c.id).where(
+                    quota_reservations.c.closed.is_(None), quota_reservations.c.lease_until <= now
+                )
+            )
+            assert late.all() == []
+
+    return look
+
+
+def end_everything(house, cloud, sound):
+    """End what the records know, and nothing is left that bills or holds."""
+    for endpoint in house.endpoints.live():
+        house.serving.delete(endpoint, deadline=house.workspace.deadline())
+    house.upkeep.cleanup(["cloud"], delete=True)
+    assert (cloud.endpoints, cloud.timers) == ({}, {})
+    assert [job for job in cloud.jobs.values() if job.state == "RUNNING"] == []
+    sound(over=True)
+
+
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_rerun_converges_from_every_crash_point(
-    verb, point, new_process, cloud, job_spec, endpoint_spec, model, crash
+    verb, point, new_process, cloud, job_spec, endpoint_spec, model, crash, sound, nothing_open
 ):
     spec = job_spec if verb == "train" else endpoint_spec
     for _nth in crash_each(verb, point, new_process, cloud, spec, model, crash):
+        sound()
         house = new_process()
         VERBS[verb](house, spec, model)
+        sound()
         untracked = house.upkeep.cleanup(["cloud"], delete=True)
         # A timer whose endpoint is gone ends nothing and costs nothing; the rest is not untracked.
         assert {stray.kind for stray in untracked.strays} <= {ResourceKind.KILL_SWITCH}
         assert untracked.problems == []
         assert house.upkeep.cleanup(["cloud"], delete=False).strays == []
-        if verb == "deploy":
-            assert len(cloud.endpoints) == 1
-            VERBS["delete"](house, spec, model)
-        if verb != "train":
-            assert cloud.endpoints == {}
+        assert len(cloud.endpoints) == (1 if verb == "deploy" else 0)
+        nothing_open()
+        end_everything(house, cloud, sound)
 
 
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("verb", VERBS)
 def test_cleanup_leaves_nothing_untracked_from_every_crash_point(
-    verb, point, new_process, cloud, job_spec, endpoint_spec, model, crash
+    verb, point, new_process, cloud, job_spec, endpoint_spec, model, crash, sound, nothing_open
 ):
     spec = job_spec if verb == "train" else endpoint_spec
     for _nth in crash_each(verb, point, new_process, cloud, spec, model, crash):
         house = new_process()
         house.upkeep.cleanup(["cloud"], delete=True)
+        sound()
+        nothing_open()
         again = house.upkeep.cleanup(["cloud"], delete=False)
         assert (again.strays, again.repaired, again.problems) == ([], [], [])
         recorded = {endpoint.handle.name for endpoint in house.endpoints.live()}
         assert set(cloud.endpoints) == recorded
-        for endpoint in house.endpoints.live():
-            house.serving.delete(endpoint, deadline=house.workspace.deadline())
+        end_everything(house, cloud, sound)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_was_made_ends_by_itself_though_nobody_ever_comes_back(
+    verb, point, new_process, cloud, clock, job_spec, endpoint_spec, model, crash, sound
+):
+    spec = job_spec if verb == "train" else endpoint_spec
+    for _nth in crash_each(verb, point, new_process, cloud, spec, model, crash):
+        clock.advance(timedelta(hours=1))
         assert cloud.endpoints == {}
+        assert [job for job in cloud.jobs.values() if job.state == "RUNNING"] == []
+        sound()
+        # Whoever comes back in the end finds no more than timers that have fired.
+        house = new_process()
+        report = house.upkeep.cleanup(["cloud"], delete=True)
+        assert {stray.kind for stray in report.strays} <= {ResourceKind.KILL_SWITCH}
+        end_everything(house, cloud, sound)
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point != "reply lost"])
+@pytest.mark.parametrize("verb", ["cleanup", "down"])
+def test_an_ending_that_crashes_anywhere_is_finished_by_the_next(
+    verb, point, new_process, cloud, endpoint_spec, job_spec, model, crash, store, sound
+):
+    cloud.job_becomes = JobStatus(state=JobState.RUNNING)
+    for nth in itertools.count(1):
+        house = new_process()
+        deploy(house, endpoint_spec, model)
+        submit(house, job_spec)
+        with store.begin() as connection:
+            for table in ("endpoints", "jobs", "operations"):
+                connection.exec_driver_sql(f"DELETE FROM {table}")
+        house = new_process()
+        arm(house, cloud, point, nth, crash)
+        try:
+            getattr(house.upkeep, verb)(["cloud"], delete=True)
+        except crash:
+            disarm(cloud)
+            sound()
+            new_process().upkeep.cleanup(["cloud"], delete=True)
+            reached = True
+        else:
+            reached = False
+        disarm(cloud)
+        assert (cloud.endpoints, cloud.timers) == ({}, {})
+        assert [job for job in cloud.jobs.values() if job.state == "RUNNING"] == []
+        sound()
+        if not reached:
+            assert nth > 1, "the point was never passed"
+            return
 
 
 def test_cleanup_touches_no_foreign_resource(
