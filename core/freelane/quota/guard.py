@@ -253,7 +253,7 @@ class Guard:
             quota_id=source.key if source else "none",
             limit=short.limit,
             used=short.used,
-            requested=short.requested,
+            requested=short.asked,
             resets_at=short.resets_at.isoformat() if short.resets_at else None,
             hint=hint,
         )
@@ -265,11 +265,11 @@ class Guard:
                 f"{short.what}: no price is known for it, and an unknown price is refused",
                 "add its price to a file in prices/ beside your configuration; see docs/free-tier",
             )
-        cost = "" if short.nano_usd is None else f"; it would cost {show_usd(short.nano_usd)}"
+        cost = "" if short.nano_usd is None else f"; the rest would cost {show_usd(short.nano_usd)}"
         if source is None:
             hint = 'to pay: [guard] policy = "budget" and budget = "10 USD/month"'
             return f"{short.what}: no free allowance covers it{cost}", self._paying(hint)
-        asked = show_amount(short.requested, short.unit)
+        asked = show_amount(short.asked, short.unit)
         left = show_amount(max(0, short.limit - short.used), short.unit)
         of = show_amount(short.limit, short.unit)
         reset = f", it resets {short.resets_at:%Y-%m-%d %H:%M} UTC" if short.resets_at else ""

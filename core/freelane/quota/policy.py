@@ -54,6 +54,9 @@ class Shortfall:
     """None: nothing covers it at all."""
     unit: Unit
     requested: int
+    """What has no room."""
+    asked: int
+    """What was asked of the line in all, that which has room too."""
     used: int
     """Used and held of that line."""
     limit: int
@@ -170,7 +173,7 @@ class _Choice:
                 self._take(demand, allowance, piece.at, part, Cover.FREE)
                 rest -= part
         if rest and not demand.unbillable:
-            self._charge(demand, piece.at, rest)
+            self._charge(demand, piece, rest)
 
     def allocation(self) -> Allocation:
         """All of it, summed up by cell."""
@@ -182,20 +185,21 @@ class _Choice:
             shortfalls=tuple(self._shortfalls),
         )
 
-    def _charge(self, demand: Demand, at: datetime, rest: int) -> None:
+    def _charge(self, demand: Demand, piece: _Piece, rest: int) -> None:
         """Credit or money for what is not free."""
+        at, asked = piece.at, piece.amount
         first = demand.allowances[0] if demand.allowances else None
         if demand.price is None:
             if self._rule.enforce:
-                self._short(demand, first, at, rest, price_unknown=True)
+                self._short(demand, first, at, rest, asked=asked, price_unknown=True)
             elif first is not None:  # it has happened: what cannot be priced is counted at least
-                self._take(demand, first, at, rest, Cover.UNCOVERED)
+                self._take(demand, first, piece.at, rest, Cover.UNCOVERED)
             return
         cost = demand.price.of(rest)
         if self._rule.credit:
-            rest, cost = self._credit(demand, at, rest, cost)
+            rest, cost = self._credit(demand, piece.at, rest, cost)
         if cost:
-            self._pay(demand, at, rest, cost)
+            self._pay(demand, piece, rest, cost)
 
     def _credit(self, demand: Demand, at: datetime, rest: int, cost: int) -> tuple[int, int]:
         """Let credits pay as far as they go; the units and the cost that are left."""
@@ -207,20 +211,21 @@ class _Choice:
                 rest, cost = rest - units, cost - part
         return rest, cost
 
-    def _pay(self, demand: Demand, at: datetime, rest: int, cost: int) -> None:
+    def _pay(self, demand: Demand, piece: _Piece, rest: int, cost: int) -> None:
         """Let money pay, if the rule and every budget let it."""
+        at = piece.at
         if self._rule.enforce:
             if not self._rule.pay:
                 first = demand.allowances[0] if demand.allowances else None
-                self._short(demand, first, at, rest, nano_usd=cost)
+                self._short(demand, first, at, rest, asked=piece.amount, nano_usd=cost)
                 return
             for budget in demand.budgets:
-                if self._left(budget, at) < cost:
-                    self._short(demand, budget, at, cost, nano_usd=cost)
+                if self._left(budget, piece.at) < cost:
+                    self._short(demand, budget, piece.at, cost, nano_usd=cost)
                     return
         for budget in demand.budgets[:-1]:
-            self._put(budget, at, cost)
-        self._take(demand, demand.budgets[-1], at, cost, Cover.PAID, units=rest)
+            self._put(budget, piece.at, cost)
+        self._take(demand, demand.budgets[-1], piece.at, cost, Cover.PAID, units=rest)
 
     def _left(self, source: Source, at: datetime) -> int:
         found = _cells(source, at, self._also)
@@ -272,6 +277,7 @@ class _Choice:
         at: datetime,
         requested: int,
         *,
+        asked: int | None = None,
         price_unknown: bool = False,
         nano_usd: int | None = None,
     ) -> None:
@@ -285,6 +291,7 @@ class _Choice:
                 source=source,
                 unit=demand.unit if source is None else source.unit,
                 requested=requested,
+                asked=requested if asked is None else asked,
                 used=fullest.used + fullest.held,
                 limit=limit if fullest.learned is None else min(limit, fullest.learned),
                 resets_at=None if source is None else next_reset(source.window, at),

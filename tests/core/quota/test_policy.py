@@ -73,6 +73,7 @@ def test_policy_free_refuses_all_of_it_where_the_allowance_covers_a_part():
     got = allocate([training()], used(amount=49 * HOUR_MS + HOUR_MS // 2), FREE)
     (short,) = got.shortfalls
     assert (short.requested, short.limit) == (HOUR_MS // 2, 50 * HOUR_MS)
+    assert short.asked == HOUR_MS
     assert short.nano_usd == PRICE.of(HOUR_MS // 2)
     assert short.resets_at == datetime(2026, 12, 1, tzinfo=UTC)
 
