@@ -36,6 +36,7 @@ _SQLITE_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
 # By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRES = {
     "55P03": _HELD,
+    "40P01": "{at}: two freelane processes waited for each other; run the same command again",
     "53100": "the disk under {at} is full; nothing was changed",
     "25006": "{at} cannot be written: {words}",
     "42501": "{at} cannot be written as this user: {words}",

@@ -156,6 +156,32 @@ def test_a_connection_that_dies_at_the_commit_leaves_the_outcome_open(
         postgres_server.admin(f"SELECT pg_terminate_backend({pid}, 5000)")
 
 
+def test_two_transactions_that_wait_for_each_other_are_parted_and_one_says_so(
+    postgres_store, write
+):
+    update = text("UPDATE operations SET name = '' WHERE id = :id")
+    with postgres_store.begin() as connection:
+        write(connection, "a")
+        write(connection, "b")
+    both, errors = threading.Barrier(2), []
+
+    def change(first, second):
+        try:
+            with postgres_store.begin() as connection:
+                connection.execute(update, {"id": first})
+                both.wait(timeout=30)
+                connection.execute(update, {"id": second})
+        except StateError as error:
+            errors.append(error.message)
+
+    threads = [threading.Thread(target=change, args=names) for names in ("ab", "ba")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [error.endswith("run the same command again") for error in errors] == [True]
+
+
 def test_what_reads_cannot_write(postgres_store, write):
     with (
         pytest.raises(StateError, match="cannot be written"),
