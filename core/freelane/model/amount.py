@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from decimal import Decimal, localcontext
+from decimal import ROUND_HALF_UP, Decimal, localcontext
 
 from freelane.errors import ConfigError
 from freelane.model.budget import NANO
@@ -18,6 +18,7 @@ _LARGEST = 2**63 - 1
 _HOUR_MS = 3_600_000
 _SECOND_MS = 1000
 _CENT = Decimal("0.01")
+_PART_OF_A_CENT = Decimal("0.0001")
 HOURS_PER_MONTH = 730
 """What the clouds count as a month of storage."""
 
@@ -87,9 +88,14 @@ def show_amount(amount: int, unit: Unit) -> str:
 
 
 def show_usd(nano_usd: int) -> str:
-    """Dollars: cents from one cent on, below it as many digits as it takes."""
+    """Dollars and cents; below a dollar parts of a cent too, and never rounded to nothing."""
     usd = Decimal(nano_usd) / NANO
-    return f"${usd:,.2f}" if usd == 0 or abs(usd) >= _CENT else f"${_plain(usd)}"
+    if abs(usd) >= 1:
+        return f"${usd.quantize(_CENT, ROUND_HALF_UP):,f}"
+    if usd and abs(usd) < _PART_OF_A_CENT:
+        return f"${_plain(usd)}"
+    text = f"{usd.quantize(_PART_OF_A_CENT, ROUND_HALF_UP):f}"
+    return f"${text[:-2]}{text[-2:].rstrip('0')}"
 
 
 def _time(ms: int) -> str:

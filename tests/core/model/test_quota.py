@@ -122,7 +122,14 @@ def test_amounts_are_shown_as_people_read_them(amount, unit, text):
 
 @pytest.mark.parametrize(
     ("nano_usd", "text"),
-    [(0, "$0.00"), (1, "$0.000000001"), (64_000, "$0.000064"), (10_500_000_000, "$10.50")],
+    [
+        (0, "$0.00"),
+        (1, "$0.000000001"),
+        (64_000, "$0.000064"),
+        (125_000_000, "$0.125"),
+        (230_000_000, "$0.23"),
+        (10_505_000_000, "$10.51"),
+    ],
 )
 def test_money_is_never_rounded_to_nothing(nano_usd, text):
     assert show_usd(nano_usd) == text
