@@ -265,7 +265,8 @@ class Guard:
                 f"{short.what}: no price is known for it, and an unknown price is refused",
                 "add its price to a file in prices/ beside your configuration; see docs/free-tier",
             )
-        cost = "" if short.nano_usd is None else f"; the rest would cost {show_usd(short.nano_usd)}"
+        part = "the rest" if short.asked > short.requested else "it"
+        cost = "" if short.nano_usd is None else f"; {part} would cost {show_usd(short.nano_usd)}"
         if source is None:
             hint = 'to pay: [guard] policy = "budget" and budget = "10 USD/month"'
             return f"{short.what}: no free allowance covers it{cost}", self._paying(hint)
