@@ -56,8 +56,10 @@ class Accounting:
         )
         self.appraisal = Appraisal(workspace)
 
-    def ask_job(self, provider: Provider, spec: JobSpec) -> Ask:
+    def ask_job(self, provider: Provider, spec: JobSpec, *, resumed: str | None = None) -> Ask:
         """Weigh a job, and ask a person where the configuration says so.
+
+        What the operation `resumed` holds already is not asked for again.
 
         Raises:
             QuotaExceeded: It does not fit.
@@ -67,11 +69,15 @@ class Accounting:
         self.appraisal.read_usage(provider)
         with self.guard.noting(what):
             demands = self.appraisal.job_demands(provider, spec)
-            rule = self.guard.consent(demands) if demands else self.guard.rule
+            rule = self._rule(demands, resumed)
         return Ask(what=what, demands=demands, rule=rule, lease=runtime + QUEUE)
 
-    def ask_endpoint(self, provider: Provider, spec: EndpointSpec) -> Ask:
+    def ask_endpoint(
+        self, provider: Provider, spec: EndpointSpec, *, resumed: str | None = None
+    ) -> Ask:
         """Weigh an endpoint, and ask a person where the configuration says so.
+
+        What the operation `resumed` holds already is not asked for again.
 
         Raises:
             QuotaExceeded: It does not fit, or it bills while idle and has no end.
@@ -80,7 +86,7 @@ class Accounting:
         self.appraisal.read_usage(provider)
         with self.guard.noting(what):
             demands = self.appraisal.endpoint_demands(provider, spec)
-            rule = self.guard.consent(demands) if demands else self.guard.rule
+            rule = self._rule(demands, resumed)
         by_time = any(demand.end is not None for demand in demands)
         lease = spec.ttl or DEFAULT_RUNTIME
         return Ask(what=what, demands=demands, rule=rule, lease=lease, by_time=by_time)
@@ -251,6 +257,17 @@ class Accounting:
 
     def _standing(self, connection: Connection, operation: str) -> list[Reservation]:
         return [held for held in ledger.of_operation(connection, operation) if held.state in _SENT]
+
+    def _rule(self, demands: tuple[Demand, ...], resumed: str | None) -> Rule:
+        """What may pay: as it was agreed to before, or a person having been asked now."""
+        if not demands:
+            return self.guard.rule
+        if resumed is not None:
+            with self._workspace.store.read() as connection:
+                held = ledger.find(connection, _key(resumed))
+            if held is not None and held.state in {ledger.State.HELD, *_SENT}:
+                return self.guard.admitted(held).rule
+        return self.guard.consent(demands)
 
     def _admit(self, connection: Connection, operation: Operation, ask: Ask) -> Reservation:
         return self.guard.admit(

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -65,6 +66,18 @@ def start(
                 take_over(workspace, connection, row)
                 return row.operation
         settle(row)
+
+
+def resumed(workspace: Workspace, intent: Intent) -> str | None:
+    """The id of the operation that `start` would go on with; None where it would begin one.
+
+    Only a glance: `start` decides.
+    """
+    with workspace.store.read() as connection:
+        row = _unfinished(connection, workspace, intent)
+    if row is None or row.operation.spec_hash != intent.spec_hash or is_expired(workspace, row):
+        return None
+    return row.operation.id
 
 
 def is_held_elsewhere(workspace: Workspace, row: OperationRow) -> bool:
@@ -152,6 +165,24 @@ def take_over(workspace: Workspace, connection: Connection, row: OperationRow) -
             provider=row.operation.provider,
             operation=row.operation.verb,
         )
+
+
+def known_failure(
+    operation: Operation,
+    error: FreelaneError,
+    find: Callable[[Operation], Found[H] | Absent | Unknown],
+) -> FreelaneError:
+    """What the failure of a rerun says: an earlier attempt may have made what is refused now.
+
+    It is a definite failure only where the provider shows that there is nothing.
+    """
+    if not isinstance(error, OutcomeUnknown):
+        with suppress(FreelaneError):
+            if isinstance(find(operation), Absent):
+                return error
+    return OutcomeUnknown(
+        f"{error.message}; an earlier attempt may have taken effect", operation=operation.id
+    )
 
 
 def note_failure(

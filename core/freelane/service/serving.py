@@ -24,7 +24,7 @@ from freelane.model.artifact import Artifact
 from freelane.model.endpoint import Endpoint, EndpointHandle, EndpointSpec, RateLimits
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
-from freelane.model.operation import Found, Operation, Verb
+from freelane.model.operation import Absent, Found, Operation, Unknown, Verb
 from freelane.service import intent
 from freelane.service.accounting import Accounting
 from freelane.service.endpoint_records import UP, EndpointRecords, not_ready
@@ -98,11 +98,22 @@ class ServingService:
         if there is not None:
             return self._up(self._records.come_up(there, deadline=deadline)) if wait else there
 
-        ask = self._accounting.ask_endpoint(wired, spec)
+        wanted = Intent(
+            verb=Verb.DEPLOY,
+            provider=provider,
+            name=spec.name,
+            spec_hash=spec_hash,
+            expires=workspace.clock.now() + spec.ttl if spec.ttl else None,
+        )
+        ask = self._accounting.ask_endpoint(wired, spec, resumed=intent.resumed(workspace, wanted))
         if ask.by_time and wired.kill_switch is None:
             raise workspace.unsupported(wired, Capability.KILL_SWITCH)
 
+        begun = False
+
         def claim(connection: Connection, operation: Operation) -> None:
+            nonlocal begun
+            begun = True
             new = _new_endpoint(operation, artifact, spec.rate)
             holder = endpoints.claim(connection, workspace.owner, new)
             if holder is not None:
@@ -116,13 +127,7 @@ class ServingService:
         with self._accounting.noting(ask):
             operation = intent.start(
                 workspace,
-                Intent(
-                    verb=Verb.DEPLOY,
-                    provider=provider,
-                    name=spec.name,
-                    spec_hash=spec_hash,
-                    expires=workspace.clock.now() + spec.ttl if spec.ttl else None,
-                ),
+                wanted,
                 claim=claim,
                 settle=self.settle,
                 resumable=lives,
@@ -134,7 +139,12 @@ class ServingService:
             # A rerun asks again under the same name: the provider answers the endpoint it has.
             handle = deployer.deploy(spec, operation, deadline=deadline)
         except FreelaneError as error:
-            self._note_failure(operation, error)
+
+            def find(asked: Operation) -> Found[EndpointHandle] | Absent | Unknown:
+                return deployer.find(asked, deadline=workspace.deadline())
+
+            known = error if begun else intent.known_failure(operation, error, find)
+            self._note_failure(operation, known)
             raise
         endpoint = self._record_handle(operation, handle)
         if not wait:

@@ -15,7 +15,7 @@ from freelane.errors import (
 )
 from freelane.model.job import FailureCause, Job, JobHandle, JobSpec
 from freelane.model.lifecycle import JobState
-from freelane.model.operation import Found, Operation, Verb
+from freelane.model.operation import Absent, Found, Operation, Unknown, Verb
 from freelane.service import intent
 from freelane.service.accounting import Accounting
 from freelane.service.appraisal import DEFAULT_RUNTIME
@@ -67,18 +67,23 @@ class TrainingService:
         if running is not None and running.handle is not None:
             return running
 
-        ask = self._accounting.ask_job(wired, spec)
+        wanted = Intent(verb=Verb.TRAIN, provider=provider, name=spec.name, spec_hash=spec_hash)
+        ask = self._accounting.ask_job(wired, spec, resumed=intent.resumed(workspace, wanted))
         if ask.demands and spec.max_runtime is None:
             spec = replace(spec, max_runtime=DEFAULT_RUNTIME)
 
+        begun = False
+
         def claim(connection: Connection, operation: Operation) -> None:
+            nonlocal begun
+            begun = True
             jobs.add(connection, workspace.owner, self._new_job(wired, operation))
             self._accounting.hold(connection, operation, ask)
 
         with self._accounting.noting(ask):
             operation = intent.start(
                 workspace,
-                Intent(verb=Verb.TRAIN, provider=provider, name=spec.name, spec_hash=spec_hash),
+                wanted,
                 claim=claim,
                 settle=self.settle,
             )
@@ -87,7 +92,12 @@ class TrainingService:
             # A rerun asks again under the same name: the provider answers the job it has.
             handle = trainer.submit(spec, operation, deadline=deadline)
         except FreelaneError as error:
-            self._note_failure(operation, error)
+
+            def find(asked: Operation) -> Found[JobHandle] | Absent | Unknown:
+                return trainer.find(asked, deadline=workspace.deadline())
+
+            known = error if begun else intent.known_failure(operation, error, find)
+            self._note_failure(operation, known)
             raise
         return self._adopt(operation, handle)
 

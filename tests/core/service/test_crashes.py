@@ -5,12 +5,13 @@ provider's own commit, and just before or after each of our commits.
 """
 
 import itertools
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import select
 
-from freelane.errors import AuthenticationFailed, OutcomeUnknown
+from freelane.errors import AuthenticationFailed, DeadlineExceeded, OutcomeUnknown
 from freelane.model.job import JobStatus
 from freelane.model.lifecycle import JobState
 from freelane.model.operation import ResourceKind
@@ -24,6 +25,7 @@ POINTS = [
     "before our commit",
     "after our commit",
 ]
+HOUR_MS = 3_600_000
 MEANWHILE = timedelta(minutes=7)
 
 
@@ -238,6 +240,62 @@ def test_an_ending_that_crashes_anywhere_is_finished_by_the_next(
         if not reached:
             assert nth > 1, "the point was never passed"
             return
+
+
+@pytest.mark.parametrize("refused", ["arm", "deploy", "submit"])
+@pytest.mark.parametrize("verb", ["train", "deploy"])
+def test_a_rerun_that_is_refused_forgets_nothing_that_was_made_before(
+    verb, refused, new_process, cloud, job_spec, endpoint_spec, model, crash, sound
+):
+    spec = job_spec if verb == "train" else endpoint_spec
+    cloud.job_becomes = JobStatus(state=JobState.RUNNING)
+
+    def die(call):
+        if call in {"submit", "deploy"}:
+            raise crash
+
+    def refuse(call):
+        if call == refused:
+            raise AuthenticationFailed("the token expired", provider="cloud")
+
+    cloud.after = die
+    with pytest.raises(crash):
+        VERBS[verb](new_process(), spec, model)
+    disarm(cloud)
+    cloud.clock.advance(MEANWHILE)
+    cloud.before = refuse
+    with suppress(AuthenticationFailed, DeadlineExceeded):
+        VERBS[verb](new_process(), spec, model)
+    disarm(cloud)
+    sound()
+    house = new_process()
+    assert house.upkeep.cleanup(["cloud"], delete=True).strays == []
+    assert len(cloud.endpoints) == len(house.endpoints.live())
+    active = [job for job in house.jobs.newest(None) if not job.state.final]
+    assert len(active) == (1 if verb == "train" else 0)
+    for job in active:
+        house.training.stop(job)
+    end_everything(house, cloud, sound)
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("verb", ["train", "deploy"])
+def test_a_rerun_is_not_refused_for_what_it_holds_itself(
+    verb, point, new_process, cloud, script, job_spec, endpoint_spec, model, crash, sound
+):
+    spec = job_spec if verb == "train" else endpoint_spec
+    cloud.quotas = (
+        script.allowance("cloud.training", HOUR_MS),
+        script.allowance("cloud.endpoint", HOUR_MS // 2),
+    )
+    house = new_process()
+    arm(house, cloud, point, 2 if "our commit" in point else 1, crash)
+    with pytest.raises((crash, OutcomeUnknown)):
+        VERBS[verb](house, spec, model)
+    disarm(cloud)
+    house = new_process()
+    VERBS[verb](house, spec, model)
+    end_everything(house, cloud, sound)
 
 
 def test_cleanup_touches_no_foreign_resource(
