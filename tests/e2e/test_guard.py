@@ -330,6 +330,39 @@ def test_what_the_cloud_says_was_used_past_us_is_counted(house):
     assert house.cloud.counts()["requests"] == 1
 
 
+ROW = """
+[[quota]]
+id = "{id}"
+provider = "meter"
+title = "ten minutes of {id}"
+kind = "allowance"
+meter = "meter.{id}"
+unit = "ms"
+limit = "10min"
+window = {{ kind = "calendar", period = "month" }}
+"""
+
+
+def test_a_command_whose_answer_was_lost_goes_on_within_what_it_holds(house):
+    house.override(ROW.format(id="training") + ROW.format(id="endpoint"))
+    house.cloud.script(on="submit", do="lose")
+    assert house.freelane("train", code=8)["error"]["type"] == "OutcomeUnknown"
+    assert house.freelane("train")["job"]["billed_seconds"] == 60
+    for number, (call, fault) in enumerate(
+        (("arm", "lose"), ("deploy", "lose"), ("deploy", "drop")), start=1
+    ):
+        house.cloud.script(on=call, do=fault)
+        house.freelane("deploy", code=8)
+        house.freelane("deploy")
+        house.freelane("delete", "tiny")
+        # Each holds all ten minutes: the seconds that it stood are corrected away.
+        house.freelane("quota", "correct", "meter/endpoint", "--used", "0", "--why", "-", "--yes")
+        assert house.cloud.counts()["endpoints"] == number
+    assert house.cloud.counts()["jobs"] == 1
+    counts = house.cloud.counts()
+    assert (counts["standing"], counts["timers"], counts["unguarded"]) == ([], [], [])
+
+
 def test_with_the_database_lost_everything_ends_and_nothing_of_others(house):
     house.deployed()
     (house.home / ".local/share/freelane/state.db").unlink()

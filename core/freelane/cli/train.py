@@ -148,10 +148,11 @@ def way_back(job: str) -> str:
 def consent_to(plan: Plan, *, yes: bool) -> None:
     """Ask before what costs money, or may; the guard itself asks about credit.
 
-    What would be refused is not asked about: whoever submits it is told why.
+    What would be refused is not asked about: whoever submits it is told why. What was interrupted
+    was agreed to when it began.
     """
     free = plan.lines and not plan.paid_nano_usd
-    if plan.owned or plan.change == "nothing" or plan.refusal is not None or free:
+    if plan.owned or plan.change != "create" or plan.refusal is not None or free:
         return
     what = f"{plan.verb} {plan.name} on {plan.provider}"
     costs = f"costs {show_usd(plan.paid_nano_usd)}" if plan.lines else "may cost money"
