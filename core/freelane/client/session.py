@@ -240,9 +240,11 @@ class Session:
             kept = set_aside(self.folder)
             self._store = None
             report.repaired.append(f"the broken state database was moved to {kept}")
-        found = self.upkeep.rebuild(self.reachable_providers())
-        report.repaired += found.repaired
-        report.problems += found.problems
+            report.remarks.append(
+                "what was used and held of each quota was recorded in it, and is counted from "
+                "nothing again: compare with the provider's own numbers before you spend"
+            )
+        report.add(self.upkeep.rebuild(self.reachable_providers()))
         return report
 
     def close(self) -> None:
