@@ -52,6 +52,8 @@ class Demand:
     """In nano-USD."""
     budgets: tuple[Source, ...] = ()
     """In nano-USD; all of them must have room. The last one counts what was paid, without limit."""
+    counter: Source
+    """Counts the units themselves, without limit, where nothing else can."""
 
     def over(self, start: datetime, end: datetime) -> "Demand":
         """The same, for the time that it really took; what is used at once stays as it is."""
@@ -64,4 +66,6 @@ class Demand:
     @property
     def sources(self) -> tuple[Source, ...]:
         """Every line it could touch."""
-        return (*self.rates, *self.allowances, *self.credits, *self.budgets)
+        priced = self.price is not None or self.unbillable
+        last = () if priced or self.allowances else (self.counter,)
+        return (*self.rates, *self.allowances, *self.credits, *self.budgets, *last)

@@ -98,10 +98,11 @@ class Guard:
         seen = self.preview(demands)
         if not seen.allocation.shortfalls:
             return seen.rule
-        for rule in self._askable():
-            asked = self.preview(demands, rule)
-            if not asked.allocation.shortfalls and self._agrees(asked.allocation):
-                return rule
+        if self._confirm is not None:
+            for rule in self._askable():
+                asked = self.preview(demands, rule).allocation
+                if not asked.shortfalls and self._confirm(_question(asked)):
+                    return rule
         raise self._refusal(seen.allocation.shortfalls)
 
     def admit(  # noqa: PLR0913 - each is one fact of the grant
@@ -222,8 +223,6 @@ class Guard:
             raise
 
     def _askable(self) -> Iterator[Rule]:
-        if self._confirm is None:
-            return
         base = self.rule
         credit = base.credit or self._spending.credits is Credits.ASK
         if credit and not base.credit:
@@ -232,17 +231,6 @@ class Guard:
             yield replace(base, credit=base.credit, pay=True)
             if credit and not base.credit:
                 yield replace(base, credit=True, pay=True)
-
-    def _agrees(self, allocation: Allocation) -> bool:
-        paid, credit = allocation.nano_usd(Cover.PAID), allocation.nano_usd(Cover.CREDIT)
-        parts = []
-        if credit:
-            parts.append(f"{show_usd(credit)} of credit")
-        if paid:
-            parts.append(f"{show_usd(paid)} of money")
-        if self._confirm is None or not parts:
-            return False
-        return self._confirm(f"this is not free: it uses {' and '.join(parts)}. Go on?")
 
     def _refusal(self, shortfalls: Sequence[Shortfall]) -> QuotaExceeded:
         short = shortfalls[0]
@@ -281,6 +269,13 @@ class Guard:
 
     def _paying(self, hint: str) -> str:
         return hint if self._spending.policy is Policy.FREE else "freelane quota"
+
+
+def _question(allocation: Allocation) -> str:
+    paid, credit = allocation.nano_usd(Cover.PAID), allocation.nano_usd(Cover.CREDIT)
+    parts = [f"{show_usd(credit)} of credit"] if credit else []
+    parts += [f"{show_usd(paid)} of money"] if paid else []
+    return f"this is not free: it uses {' and '.join(parts)}. Go on?"
 
 
 @cache

@@ -192,8 +192,8 @@ class _Choice:
         if demand.price is None:
             if self._rule.enforce:
                 self._short(demand, first, at, rest, asked=asked, price_unknown=True)
-            elif first is not None:  # it has happened: what cannot be priced is counted at least
-                self._take(demand, first, piece.at, rest, Cover.UNCOVERED)
+            else:  # what cannot be priced is counted at least
+                self._take(demand, first or demand.counter, at, rest, Cover.UNCOVERED)
             return
         cost = demand.price.of(rest)
         if self._rule.credit:

@@ -90,6 +90,7 @@ def rate_demand(limits: RateLimits, key: QuotaKey, *, what: str, now: datetime) 
         start=now,
         rates=sources,
         unbillable=True,
+        counter=_counter(key.provider, REQUEST, Unit.REQUESTS, key.subject, key.emulated),
     )
 
 
@@ -204,6 +205,18 @@ def _demand(
         price=price,
         credits=tuple(credits_),
         budgets=tuple(budget_sources(terms, payer)),
+        counter=_counter(terms.plugin, line.meter, line.unit, terms.account.id, terms.emulated),
+    )
+
+
+def _counter(provider: str, meter: str, unit: Unit, subject: str, emulated: bool) -> Source:  # noqa: FBT001 - part of the key
+    return Source(
+        key=str(QuotaKey(provider, f"counted.{meter}", subject, emulated)),
+        title=f"{meter}, counted",
+        kind=Kind.RATE,
+        unit=unit,
+        window=SPENT,
+        limit=None,
     )
 
 

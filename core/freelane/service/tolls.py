@@ -100,7 +100,8 @@ class Tolls:
                 now=workspace.clock.now,
             )
         try:
-            return _FromBlock(self._workspace, demands, self._spender.take(lines))
+            spender = self._spender
+            return _FromBlock(self._workspace, demands, spender, spender.take(lines))
         except blocks.Exhausted as full:
             if self._waits(full, deadline):
                 return None
@@ -240,9 +241,23 @@ class _Charged:
 class _FromBlock(_Charged):
     """Paid from units that this process holds."""
 
-    def __init__(self, workspace: Workspace, demands: tuple[Demand, ...], taken: "Taken") -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        demands: tuple[Demand, ...],
+        spender: "Spender",
+        taken: "Taken",
+    ) -> None:
         super().__init__(workspace, demands)
+        self._spender = spender
         self._taken = taken
+
+    def refused(self, quota: str, limit: int) -> None:
+        super().refused(quota, limit)
+        for demand in self._demands:
+            for source in (*demand.rates, *demand.allowances):
+                if QuotaKey.parse(source.key).quota == quota:
+                    self._spender.ask_again(source.key)
 
     def settle(self, used: Mapping[str, int]) -> None:
         self._taken.settle(

@@ -32,6 +32,7 @@ def money(key, usd, *, window=MONTH, kind=Kind.BUDGET):
 
 
 SPENT = money("p/spent", None)
+COUNTER = source("p/counted.x", None)
 PRICE = Price(nano_usd=230_000_000, per=HOUR_MS, source="https://x", as_of=date(2026, 11, 22))
 
 
@@ -46,6 +47,7 @@ def training(hours=1.0, *, start=NOW, **change):
         "allowances": (source(),),
         "price": PRICE,
         "budgets": (SPENT,),
+        "counter": COUNTER,
     }
     return Demand(**fields | change)
 
@@ -215,6 +217,7 @@ def test_every_rate_must_have_room_and_its_being_kept_is_what_makes_it_free():
         unbillable=True,
         price=PRICE,
         budgets=(SPENT,),
+        counter=COUNTER,
     )
     assert not allocate([request], {}, FREE).shortfalls
     full = {Cell("g/rpm", 0, 60 * 10**6): Balance(15)}
@@ -227,8 +230,10 @@ def test_near_a_reset_both_windows_must_have_room():
     one = Demand(
         what="a write", meter="p.put", unit=Unit.REQUESTS, amount=1, start=late,
         allowances=(source(unit=Unit.REQUESTS, limit=5),), price=PRICE, budgets=(SPENT,),
+        counter=COUNTER,
     )  # fmt: skip
-    assert charged(allocate([one], {}, FREE)) == {("p/free", NOVEMBER): 1, ("p/free", DECEMBER): 1}
+    both = {("p/free", NOVEMBER): 1, ("p/free", DECEMBER): 1}
+    assert charged(allocate([one], {}, FREE)) == both
     assert allocate([one], used(amount=5, start=DECEMBER), FREE).shortfalls
     assert allocate([one], used(amount=5, start=NOVEMBER), FREE).shortfalls
 
@@ -254,3 +259,14 @@ def test_everything_it_may_charge_is_named_beforehand():
 
 def test_nothing_asked_is_nothing_charged():
     assert allocate([training(0)], used(amount=50 * HOUR_MS), FREE).charges == ()
+
+
+def test_credit_that_is_used_up_pays_nothing():
+    demand = training(allowances=(), credits=(money("p/credit", 0, kind=Kind.CREDIT),))
+    (short,) = allocate([demand], {}, CREDIT).shortfalls
+    assert short.nano_usd == PRICE.of(HOUR_MS)
+
+
+def test_counting_what_nothing_covers_and_nobody_priced_counts_its_units():
+    got = allocate([training(allowances=(), price=None)], {}, COUNT)
+    assert charged(got) == {("p/counted.x", NOVEMBER): HOUR_MS}

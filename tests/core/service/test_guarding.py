@@ -13,7 +13,7 @@ from freelane.errors import (
     StateError,
 )
 from freelane.model.budget import Budget
-from freelane.model.estimate import Account, Estimate, Reading, UnknownCost
+from freelane.model.estimate import Account, Estimate, Owned, Reading, UnknownCost
 from freelane.model.quota import Eligibility, Kind, Plan, QuotaKey, Unit, Window, WindowKind
 from freelane.model.spending import Credits, Exhausted, Policy, Spending
 from freelane.model.usage import Cover
@@ -382,6 +382,53 @@ def test_a_price_that_is_missing_beyond_an_allowance_is_said_with_what_is_left(
     cloud.prices.clear()
     with pytest.raises(QuotaExceeded, match=r"2 h asked, 1 h of 1 h left|1 h asked"):
         train(new_process(), replace(job_spec, max_runtime=timedelta(hours=2)))
+
+
+def test_what_nothing_gives_away_and_nobody_priced_is_refused(new_process, cloud, job_spec):
+    cloud.prices.clear()
+    cloud.quotas = ()
+    with pytest.raises(QuotaExceeded, match="an unknown price is refused"):
+        train(new_process(spending=PAYING), job_spec)
+
+
+def test_neither_credit_nor_a_person_that_says_no_pays(new_process, cloud, job_spec, tight):
+    spending = Spending(credits=Credits.NEVER, exhausted=Exhausted.ASK)
+    with pytest.raises(QuotaExceeded):
+        train(
+            new_process(spending=spending, confirm=lambda question: False),
+            replace(job_spec, max_runtime=timedelta(hours=2)),
+        )
+    assert cloud.calls == []
+
+
+def test_what_the_users_own_part_of_it_does_costs_nothing(new_process, cloud, job_spec, balance):
+    cloud.estimates["job"] = Estimate(lines=(Owned(what="a disk of your own"),))
+    train(new_process(), job_spec)
+    assert balance("training") == Balance()
+
+
+def test_counting_does_not_ask_what_the_account_is(new_process, cloud, script, job_spec, balance):
+    row = script.allowance("cloud.training", 50 * HOUR_MS)
+    cloud.quotas = (replace(row, eligibility=Eligibility(plans=frozenset({Plan.LEGACY}))),)
+    train(new_process(spending=Spending(policy=Policy.COUNT)), job_spec)
+    assert balance("spent").held == 0.23 * USD
+
+
+def test_counting_what_nobody_priced_counts_its_units(new_process, cloud, job_spec, balance):
+    cloud.prices.clear()
+    cloud.quotas = ()
+    train(new_process(spending=Spending(policy=Policy.COUNT)), job_spec)
+    assert balance("counted.cloud.training").held == HOUR_MS
+
+
+def test_a_refusal_that_is_told_twice_is_recorded_once(new_process, store):
+    guard = new_process().accounting.guard
+    error = QuotaExceeded("full", quota_id="q", limit=1, used=1, requested=1)
+    with pytest.raises(QuotaExceeded), guard.noting("a"), guard.noting("b"):
+        raise error
+    with store.read() as connection:
+        count = connection.exec_driver_sql("SELECT count(*) FROM quota_refusals").scalar_one()
+    assert count == 1
 
 
 def test_a_damaged_reservation_is_a_state_error(new_process, cloud, job_spec, store, clock):

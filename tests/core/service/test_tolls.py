@@ -245,6 +245,21 @@ def test_a_limit_that_a_refusal_tells_lowers_ours_for_good(asker, cloud, monkeyp
     assert error.used == 2
 
 
+def test_what_a_client_holds_in_memory_is_not_spent_past_a_lowered_limit(asker, cloud, monkeypatch):
+    one = asker()
+    for _ in range(40):  # it holds a block by now
+        one.predict()
+
+    def refuse(handle, reply):
+        raise RateLimited("slow down", provider="cloud", quota_id="requests", limit=41)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cloud, "parse", refuse)
+        with pytest.raises(RateLimited):
+            one.predict()
+    assert one.until_refused()[0] == 0
+
+
 def test_a_limit_that_is_not_ours_is_passed_over(asker, cloud, monkeypatch):
     def refuse(handle, reply):
         raise RateLimited("slow down", provider="cloud", quota_id="other", limit=0)
