@@ -158,6 +158,12 @@ def test_a_failed_endpoint_that_no_record_tells_of_is_still_there_to_end(
     assert removed == ["broken"]
 
 
+def test_what_has_ended_and_bills_all_the_same_is_still_there_to_end(new_process, cloud, removed):
+    cloud.decoys = [replace(ours("kept-warm", kind=ResourceKind.JOB), state="SUCCEEDED")]
+    new_process().upkeep.cleanup(["cloud"], delete=True)
+    assert removed == ["kept-warm"]
+
+
 def test_down_lists_and_changes_nothing_unless_told(new_process, cloud, endpoint_spec, model):
     house = new_process()
     deploy(house, endpoint_spec, model)
@@ -588,3 +594,36 @@ def test_what_stands_past_its_end_is_charged_until_it_is_ended(
     assert cloud.endpoints == {}
     in_use, _ = used("endpoint")
     assert in_use >= cloud.billed("cloud.endpoint") == 7_200_000
+
+
+def test_one_listing_that_misses_it_does_not_close_its_account(
+    new_process, cloud, clock, endpoint_spec, model, forget, used
+):
+    house = new_process()
+    deploy(house, endpoint_spec, model)
+    forget()
+    clock.advance(timedelta(minutes=10))
+    listed, looks = cloud.resources, []
+
+    def resources(*, deadline):
+        looks.append(1)
+        return iter(()) if len(looks) == 2 else listed(deadline=deadline)
+
+    cloud.resources = resources
+    house.upkeep.cleanup(["cloud"])
+    clock.advance(timedelta(minutes=10))
+    house.upkeep.cleanup(["cloud"], delete=True)
+    assert used("endpoint") == (1_200_000, 0)
+    assert cloud.billed("cloud.endpoint") == 1_200_000
+
+
+def test_what_its_kill_switch_ended_is_charged_up_to_then_however_late_that_is_seen(
+    new_process, cloud, clock, endpoint_spec, model, forget, used
+):
+    house = new_process()
+    deploy(house, endpoint_spec, model)
+    forget()
+    clock.advance(timedelta(days=2))
+    house.upkeep.cleanup(["cloud"], delete=True)
+    assert used("endpoint") == (1_800_000, 0)
+    assert cloud.billed("cloud.endpoint") == 1_800_000
