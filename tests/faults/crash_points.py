@@ -3,12 +3,14 @@
     HOME=<an empty folder> python tests/faults/crash_points.py VERB PROJECT [--after AFTERMATH]
         [--signal KILL|INT|TERM] [--first K] [--stride N]
 
-A step is a commit of the store, a change to the file system, a process started or signalled. The
-command runs in a fork of this process, so that a hundred runs cost one import, and the k-th step
-ends it; then k + 1, until a run passes clean. One JSON document on stdout tells what was found.
+A step is a commit of the store, a change to the file system, a process started or signalled, an
+answer of a control plane. The command runs in a fork of this process, so that a hundred runs cost
+one import, and the k-th step ends it; then k + 1, until a run passes clean. One JSON document on
+stdout tells what was found.
 """
 
 import argparse
+import http.client
 import itertools
 import json
 import os
@@ -91,6 +93,7 @@ class Steps:
         self.wrap(shutil, "rmtree")
         self.wrap(subprocess.Popen, "__init__", after=True, whole=True)
         self.wrap(DefaultDialect, "do_commit", after=True)
+        self.wrap(http.client.HTTPConnection, "getresponse", after=True)
 
 
 class Ran:

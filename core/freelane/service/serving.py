@@ -228,15 +228,17 @@ class ServingService:
             return self._records.save(replace(endpoint, state=EndpointState.DELETED))
         deployer = self._records.deployer(workspace.resolve(endpoint.provider))
         deployer.delete(endpoint.handle, deadline=deadline)
-        gone = poll(
-            lambda: self._records.refresh(endpoint),
+        handle = endpoint.handle
+        poll(
+            lambda: deployer.status(handle, deadline=workspace.deadline()),
             until=lambda seen: seen.state.final,
             deadline=deadline,
             pauses=backoff(first_s=0.02, factor=1.5, longest_s=1.0, jitter=0.2),
             doing=f"waiting for endpoint {endpoint.name} to be gone",
         )
+        # Before that is recorded: nobody deletes again what is recorded as gone.
         self._disarm(self._operation_of(endpoint), deadline=deadline)
-        return gone
+        return self._records.refresh(endpoint)
 
     def adopt_resource(self, operation: Operation, handle: EndpointHandle) -> Endpoint | None:
         """Record an endpoint that only the provider still knows; None if its name is held."""
