@@ -68,7 +68,7 @@ class Accounting:
         what = f"train {provider.name}/{spec.name}"
         self.appraisal.read_usage(provider)
         with self.guard.noting(what):
-            demands = self.appraisal.job_demands(provider, spec)
+            demands = self.appraisal.demands(provider, spec)
             rule = self._rule(demands, resumed)
         return Ask(what=what, demands=demands, rule=rule, lease=runtime + QUEUE)
 
@@ -85,7 +85,7 @@ class Accounting:
         what = f"deploy {provider.name}/{spec.name}"
         self.appraisal.read_usage(provider)
         with self.guard.noting(what):
-            demands = self.appraisal.endpoint_demands(provider, spec)
+            demands = self.appraisal.demands(provider, spec)
             rule = self._rule(demands, resumed)
         by_time = any(demand.end is not None for demand in demands)
         lease = spec.ttl or DEFAULT_RUNTIME

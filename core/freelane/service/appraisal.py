@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from freelane.contract.provider import Provider
 from freelane.errors import DeadlineExceeded, ProviderError
 from freelane.model.endpoint import EndpointHandle, EndpointSpec
-from freelane.model.estimate import UNKNOWN_ACCOUNT, Account, Estimate, Reading, UnknownCost
+from freelane.model.estimate import UNKNOWN_ACCOUNT, Account, Estimate, Reading, Timed, UnknownCost
 from freelane.model.job import JobSpec
 from freelane.model.operation import Verb
 from freelane.model.prediction import PredictionRequest
@@ -21,6 +21,9 @@ from freelane.quota.weighing import Payer, source_of, weigh
 from freelane.quota.window import cells
 from freelane.service.workspace import Workspace
 
+Spec = JobSpec | EndpointSpec
+INSTANCE_TYPE = "instance_type"
+"""The attribute of a meter that says on what kind of machine it runs."""
 DEFAULT_RUNTIME = timedelta(hours=1)
 """How long a job may run where it bills and nothing is said."""
 READ_S = 15.0
@@ -34,25 +37,32 @@ class Appraisal:
         self._workspace = workspace
         self._accounts: dict[str, Account] = {}
 
-    def job_demands(self, provider: Provider, spec: JobSpec) -> tuple[Demand, ...]:
-        """What training it uses; nothing on the user's own hardware.
+    def demands(
+        self, provider: Provider, spec: Spec, *, instance_type: str | None = None
+    ) -> tuple[Demand, ...]:
+        """What a job or an endpoint uses until its end; nothing on the user's own hardware.
 
-        Raises:
-            QuotaExceeded: What it costs is unknown.
-        """
-        return self._weigh(
-            provider,
-            self._estimate(provider, spec),
-            duration=spec.max_runtime or DEFAULT_RUNTIME,
-        )
-
-    def endpoint_demands(self, provider: Provider, spec: EndpointSpec) -> tuple[Demand, ...]:
-        """What serving it uses until its time is over.
+        `instance_type` asks what it would use on another one.
 
         Raises:
             QuotaExceeded: What it costs is unknown, or it bills while idle and has no end.
         """
-        return self._weigh(provider, self._estimate(provider, spec), duration=spec.ttl)
+        estimate = self._estimate(provider, spec)
+        if instance_type is not None:
+            estimate = _on(estimate, instance_type)
+        return self._weigh(provider, estimate, duration=longest(spec))
+
+    def free_types(self, provider: Provider, spec: Spec) -> list[str]:
+        """Instance types that a free allowance covers, and that the spec does not use."""
+        lines = [line for line in self._estimate(provider, spec).lines if isinstance(line, Timed)]
+        used = {line.attributes.get(INSTANCE_TYPE) for line in lines}
+        covered = {
+            instance_type
+            for quota in self._workspace.terms(provider.name).quotas
+            if quota.meter in {line.meter for line in lines}
+            for instance_type in quota.match.get(INSTANCE_TYPE, ())
+        }
+        return sorted(covered - used)
 
     def prediction_demands(
         self, provider: Provider, handle: EndpointHandle, request: PredictionRequest
@@ -105,7 +115,7 @@ class Appraisal:
         now = workspace.clock.now()
         return weigh(estimate, self.terms(provider), payer, now=now, duration=duration)
 
-    def _estimate(self, provider: Provider, spec: JobSpec | EndpointSpec) -> Estimate:
+    def _estimate(self, provider: Provider, spec: Spec) -> Estimate:
         if provider.info.owned:
             return Estimate()
         if provider.quota is None:
@@ -115,6 +125,23 @@ class Appraisal:
         if isinstance(spec, JobSpec):
             return provider.quota.estimate_job(spec)
         return provider.quota.estimate_endpoint(spec)
+
+
+def longest(spec: Spec) -> timedelta | None:
+    """How long what it makes may exist; None where it has no end."""
+    if isinstance(spec, JobSpec):
+        return spec.max_runtime or DEFAULT_RUNTIME
+    return spec.ttl
+
+
+def _on(estimate: Estimate, instance_type: str) -> Estimate:
+    lines = (
+        replace(line, attributes={**line.attributes, INSTANCE_TYPE: instance_type})
+        if isinstance(line, Timed)
+        else line
+        for line in estimate.lines
+    )
+    return replace(estimate, lines=tuple(lines))
 
 
 def _observe(connection: Connection, reading: Reading, terms: Terms, now: datetime) -> None:

@@ -6,20 +6,17 @@ from datetime import timedelta
 
 from freelane.contract.provider import Provider
 from freelane.errors import FreelaneError, QuotaExceeded
-from freelane.model.endpoint import EndpointSpec
 from freelane.model.job import JobSpec
 from freelane.model.quota import Unit
 from freelane.model.resources import format_duration
 from freelane.model.spending import Policy
 from freelane.model.usage import Cover, PlanLine
 from freelane.quota.cell import Balance
-from freelane.quota.demand import Demand
 from freelane.quota.guard import Preview
 from freelane.quota.policy import Share
 from freelane.service.accounting import Accounting
-from freelane.service.appraisal import DEFAULT_RUNTIME
+from freelane.service.appraisal import Spec, longest
 
-Spec = JobSpec | EndpointSpec
 _SHORTEST = timedelta(minutes=1)
 _PARTS = (3, 2, 1)
 """Quarters of the time that is asked: the shorter runs that are tried."""
@@ -58,7 +55,7 @@ class Planning:
             return Outlook(lines=(own,), exhaustion="nothing is billed: the machine is yours")
         at_the_end = _AT_THE_END[self._policy]
         try:
-            demands = self._demands(provider, spec)
+            demands = self._accounting.appraisal.demands(provider, spec)
             seen = self._accounting.guard.preview(demands)
         except QuotaExceeded as refused:
             why = refused.message + (f" ({refused.hint})" if refused.hint else "")
@@ -67,7 +64,11 @@ class Planning:
         refusal = self._accounting.guard.refusal_of(seen)
         alternatives: tuple[str, ...] = ()
         if refusal is not None:
-            alternatives = (*self._shorter(provider, spec), *self._others(elsewhere))
+            alternatives = (
+                *self._machines(provider, spec),
+                *self._shorter(provider, spec),
+                *self._others(elsewhere),
+            )
         return Outlook(
             lines=tuple(_lines(seen)),
             refusal=refusal,
@@ -75,22 +76,24 @@ class Planning:
             exhaustion=at_the_end,
         )
 
-    def _demands(self, provider: Provider, spec: Spec) -> tuple[Demand, ...]:
+    def _fits(self, provider: Provider, spec: Spec, *, instance_type: str | None = None) -> bool:
         appraisal = self._accounting.appraisal
-        if isinstance(spec, JobSpec):
-            return appraisal.job_demands(provider, spec)
-        return appraisal.endpoint_demands(provider, spec)
-
-    def _fits(self, provider: Provider, spec: Spec) -> bool:
         try:
-            demands = self._demands(provider, spec)
+            demands = appraisal.demands(provider, spec, instance_type=instance_type)
             return not self._accounting.guard.preview(demands).allocation.shortfalls
         except FreelaneError:
             return False
 
+    def _machines(self, provider: Provider, spec: Spec) -> Iterator[str]:
+        """Other machines, of those that a free allowance covers."""
+        table = "train" if isinstance(spec, JobSpec) else "deploy"
+        for instance_type in self._accounting.appraisal.free_types(provider, spec):
+            if self._fits(provider, spec, instance_type=instance_type):
+                yield f'instance_type = "{instance_type}" in [providers.{provider.name}.{table}]'
+
     def _shorter(self, provider: Provider, spec: Spec) -> Iterator[str]:
         """The longest of some shorter times that fits now."""
-        asked = (spec.max_runtime or DEFAULT_RUNTIME) if isinstance(spec, JobSpec) else spec.ttl
+        asked = longest(spec)
         for quarters in _PARTS:
             time = timedelta(minutes=(asked or timedelta()) * quarters / 4 // _SHORTEST)
             if not time:

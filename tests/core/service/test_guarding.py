@@ -642,3 +642,18 @@ def test_an_end_that_cannot_be_paid_for_is_not_moved(
     (timer,) = cloud.timers.values()
     assert timer.ends == endpoint.expires_at
     assert cloud.calls == ["arm", "deploy"]
+
+
+def test_a_plan_offers_the_machine_that_is_free(new_process, cloud, script, job_spec):
+    row = script.allowance("cloud.training", 9 * HOUR_MS)
+    small = replace(row, match={"instance_type": frozenset({"small", "also-small"})})
+    cloud.quotas = (small,)
+    large = replace(script.TRAINING, attributes={"instance_type": "large"})
+    cloud.estimates["job"] = Estimate(lines=(large,))
+    house = new_process()
+    wired = house.workspace.resolve("cloud")
+    ahead = Planning(house.accounting, Policy.FREE).outlook(wired, job_spec)
+    assert ahead.alternatives == (
+        'instance_type = "also-small" in [providers.cloud.train]',
+        'instance_type = "small" in [providers.cloud.train]',
+    )
