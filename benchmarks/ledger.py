@@ -27,8 +27,9 @@ import psycopg
 from databases import KINDS, new_database
 from processes import Target
 
-from freelane.quota import audit, closing, ledger, readings
+from freelane.quota import ledger
 from freelane.quota.cell import Cell, Hold
+from freelane.quota.ledger import audit, closing, readings, reserving
 from freelane.store.engine import Store, open_store
 from freelane.store.sql import Sql, Statement, Value
 
@@ -114,7 +115,7 @@ def through_the_ledger(store: Store, holds: Sequence[Hold]) -> Callable[[], None
 def record(store: Store, holds: Sequence[Hold]) -> tuple[Recorded, str, str]:
     """What one use says, its key and its id; counters are there already."""
     Recorder.said = []
-    ledger.Sql = closing.Sql = Recorder  # type: ignore[misc]
+    reserving.Sql = closing.Sql = Recorder  # type: ignore[misc]
     try:
         Recorder.said.append([])
         with store.begin() as c:
@@ -125,7 +126,7 @@ def record(store: Store, holds: Sequence[Hold]) -> tuple[Recorded, str, str]:
         with store.begin() as c:
             ledger.settle(c, reserved.id, NOON)
     finally:
-        ledger.Sql = closing.Sql = Sql  # type: ignore[misc]
+        reserving.Sql = closing.Sql = Sql  # type: ignore[misc]
     return Recorder.said, "the key", reserved.id
 
 

@@ -35,9 +35,10 @@ from databases import KINDS, new_database
 from freelane.clock import SystemClock
 from freelane.errors import StateError
 from freelane.model.quota import Period, Window, WindowKind
-from freelane.quota import audit, ledger
+from freelane.quota import ledger
 from freelane.quota.blocks import Exhausted, Line, Spender
 from freelane.quota.cell import Charge, Hold
+from freelane.quota.ledger import audit
 from freelane.quota.window import cells
 from freelane.store.engine import Store, open_store
 

@@ -7,8 +7,8 @@ from freelane.client.session import Session
 from freelane.errors import ConfigError, ProviderNotFound, ProviderUnavailable
 from freelane.model.quota import Price, Unit
 from freelane.model.usage import PriceRow
-from freelane.quota import pricing
-from freelane.quota.pricing import PriceBook
+from freelane.quota.catalogue import pricing
+from freelane.quota.catalogue.pricing import PriceBook
 from freelane.service import price_refresh
 from freelane.service.price_refresh import Refreshed
 

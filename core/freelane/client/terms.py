@@ -24,7 +24,7 @@ def terms_of(config: Config, name: str, info: ProviderInfo, *, emulated: bool) -
             price=_unknown,
             rate=config.rate(name),
         )
-    from freelane.quota import catalog, pricing  # noqa: PLC0415 - the user's own machine has none
+    from freelane.quota.catalogue import catalog, pricing  # noqa: PLC0415 - the user's own machine has none
 
     return Terms(
         provider=name,

@@ -210,7 +210,7 @@ class Guard:
             yield
         except QuotaExceeded as error:
             if error.refusal is None:
-                from freelane.quota import audit  # noqa: PLC0415 - only a refusal pays for it
+                from freelane.quota.ledger import audit  # noqa: PLC0415 - only a refusal pays for it
 
                 with self._store.begin() as connection:
                     error.refusal = audit.refuse(
@@ -289,7 +289,7 @@ def _grounded(
     connection: Connection, demands: Sequence[Demand], now: datetime
 ) -> tuple[tuple[Demand, ...], datetime | None]:
     """The demands without credit that nobody has read, and a later moment the clock showed."""
-    from freelane.quota import readings  # noqa: PLC0415 - only what may cost pays for it
+    from freelane.quota.ledger import readings  # noqa: PLC0415 - only what may cost pays for it
 
     grounded = tuple(
         replace(

@@ -17,11 +17,11 @@ from freelane.model.endpoint import EndpointSpec
 from freelane.model.job import Job, JobSpec
 from freelane.model.operation import Operation
 from freelane.model.usage import Cover
-from freelane.quota import accruals, ledger
+from freelane.quota import ledger
 from freelane.quota.demand import Demand
-from freelane.quota.expiry import expire
 from freelane.quota.guard import Guard
-from freelane.quota.ledger import Reservation
+from freelane.quota.ledger import Reservation, accruals
+from freelane.quota.ledger.expiry import expire
 from freelane.quota.policy import Rule
 from freelane.service.appraisal import DEFAULT_RUNTIME, Appraisal
 from freelane.service.workspace import Workspace

@@ -13,9 +13,9 @@ from freelane.model.estimate import UNKNOWN_ACCOUNT, Account, Estimate, Reading,
 from freelane.model.job import JobSpec
 from freelane.model.operation import Verb
 from freelane.model.prediction import PredictionRequest
-from freelane.quota import readings
 from freelane.quota.demand import Demand
 from freelane.quota.eligibility import Eligible, judge
+from freelane.quota.ledger import readings
 from freelane.quota.terms import Terms
 from freelane.quota.weighing import Payer, source_of, weigh
 from freelane.quota.window import cells

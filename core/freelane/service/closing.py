@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 from sqlalchemy import Connection
 
 from freelane.model.quota import QuotaKey
-from freelane.quota import accruals, ledger
-from freelane.quota.accruals import Accrual
-from freelane.quota.ledger import State
+from freelane.quota import ledger
+from freelane.quota.ledger import State, accruals
+from freelane.quota.ledger.accruals import Accrual
 from freelane.service.accounting import Accounting
 from freelane.service.cleanup_report import CleanupReport
 from freelane.service.sweeping import Listing

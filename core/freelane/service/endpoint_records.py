@@ -11,7 +11,7 @@ from freelane.contract.provider import Deployer, Provider
 from freelane.errors import ConfigError, EndpointNotReady, ResourceNotFound
 from freelane.model.endpoint import Endpoint, EndpointStatus
 from freelane.model.lifecycle import EndpointState
-from freelane.quota import accruals
+from freelane.quota.ledger import accruals
 from freelane.service.accounting import Accounting
 from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace

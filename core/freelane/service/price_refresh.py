@@ -19,9 +19,9 @@ from urllib.parse import quote, urlsplit
 from freelane.errors import ConfigError, ProviderInternal, StateError
 from freelane.model.budget import NANO
 from freelane.model.call import HttpCall, HttpReply
-from freelane.quota.offers import NotAnOffer, Offer, read_sagemaker
-from freelane.quota.pricing import REFRESHED, PriceBook, Rate
-from freelane.quota.skus import CLOUD_RUN, read_page
+from freelane.quota.catalogue.offers import NotAnOffer, Offer, read_sagemaker
+from freelane.quota.catalogue.pricing import REFRESHED, PriceBook, Rate
+from freelane.quota.catalogue.skus import CLOUD_RUN, read_page
 from freelane.transport.attempts import Effect
 from freelane.transport.http import Transport
 from freelane.waiting import Deadline

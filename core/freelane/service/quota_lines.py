@@ -20,7 +20,7 @@ from freelane.model.quota import (
     Window,
     WindowKind,
 )
-from freelane.quota.catalog import stale
+from freelane.quota.catalogue.catalog import stale
 from freelane.quota.cell import Cell
 from freelane.quota.demand import Source
 from freelane.quota.eligibility import Eligible, Judgement, Undecided, judge

@@ -21,10 +21,11 @@ from freelane.model.usage import (
     QuotaRow,
     RepairRow,
 )
-from freelane.quota import audit, ledger, readings
-from freelane.quota.catalog import stale
+from freelane.quota import ledger
+from freelane.quota.catalogue.catalog import stale
 from freelane.quota.cell import Balance
 from freelane.quota.forecast import exhausted_at
+from freelane.quota.ledger import audit, readings
 from freelane.quota.terms import Terms
 from freelane.quota.weighing import Payer
 from freelane.quota.window import describe, next_reset

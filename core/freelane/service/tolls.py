@@ -17,9 +17,8 @@ from freelane.model.prediction import PredictionRequest
 from freelane.model.quota import QuotaKey, Unit
 from freelane.model.spending import Exhausted as Rule
 from freelane.model.spending import Policy
-from freelane.quota import readings
 from freelane.quota.demand import Demand, Source
-from freelane.quota.ledger import Reservation
+from freelane.quota.ledger import Reservation, readings
 from freelane.quota.weighing import rate_demand
 from freelane.service.accounting import Accounting
 from freelane.service.workspace import Workspace

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from freelane.quota import accruals
+from freelane.quota.ledger import accruals
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ import pytest
 from sqlalchemy import text
 
 from freelane.errors import StateError
-from freelane.quota import audit, ledger
-from freelane.quota.audit import Repair
+from freelane.quota import ledger
 from freelane.quota.cell import Charge
-from freelane.quota.counters import Entry
+from freelane.quota.ledger import audit
+from freelane.quota.ledger.audit import Repair
+from freelane.quota.ledger.counters import Entry
 from freelane.store.columns import moment
 
 SECOND = timedelta(seconds=1)

@@ -13,9 +13,10 @@ import pytest
 from freelane.clock import SystemClock, TestClock
 from freelane.errors import StateError
 from freelane.model.quota import Period, Window, WindowKind
-from freelane.quota import ledger, readings
+from freelane.quota import ledger
 from freelane.quota.blocks import Exhausted, Line, Spender
 from freelane.quota.cell import Balance, Cell, Charge, Hold
+from freelane.quota.ledger import readings
 from freelane.quota.window import cells
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -20,7 +20,7 @@ from freelane.model.quota import (
     Window,
     WindowKind,
 )
-from freelane.quota.catalog import catalogue, load, overrides, stale
+from freelane.quota.catalogue.catalog import catalogue, load, overrides, stale
 
 ROW = """
 [[quota]]
@@ -300,7 +300,7 @@ def test_a_number_is_stale_without_source_or_date_and_after_90_days(package, fol
 
 def test_reading_a_catalogue_loads_no_provider_and_nothing_heavy():
     code = (
-        "import sys; from freelane.quota.catalog import load;"
+        "import sys; from freelane.quota.catalogue.catalog import load;"
         "assert load('freelane_vertex.free_tier', 'gemini'); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from freelane.config.load import load
-from freelane.quota.catalog import overrides
-from freelane.quota.pricing import prices
+from freelane.quota.catalogue.catalog import overrides
+from freelane.quota.catalogue.pricing import prices
 
 PAGE = Path(__file__).parents[3] / "docs/free-tier.md"
 BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)

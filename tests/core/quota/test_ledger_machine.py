@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from freelane.quota import audit, ledger, readings
+from freelane.quota import ledger
 from freelane.quota.cell import Balance, Cell, Charge, Hold
-from freelane.quota.ledger import Closed, KeyReused, LineFull
+from freelane.quota.ledger import Closed, KeyReused, LineFull, audit, readings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000

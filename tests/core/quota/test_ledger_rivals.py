@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from freelane.errors import StateError
-from freelane.quota import audit, ledger
+from freelane.quota import ledger
 from freelane.quota.cell import Balance, Cell, Hold
-from freelane.quota.ledger import LineFull
+from freelane.quota.ledger import LineFull, audit
 from freelane.store.engine import open_store
 
 LEASE = timedelta(minutes=1)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freelane.quota.json_stream import JsonStream, NotJson
-from freelane.quota.offers import NotAnOffer, read_sagemaker
-from freelane.quota.skus import read_page
+from freelane.quota.catalogue.json_stream import JsonStream, NotJson
+from freelane.quota.catalogue.offers import NotAnOffer, read_sagemaker
+from freelane.quota.catalogue.skus import read_page
 
 REGION = "us-east-1"
 

@@ -7,8 +7,8 @@ import pytest
 
 from freelane.errors import ConfigError
 from freelane.model.quota import Price, Unit
-from freelane.quota.pricing import PriceBook, Rate, price_of, prices, stale
-from freelane.quota.token_prices import Listed, find
+from freelane.quota.catalogue.pricing import PriceBook, Rate, price_of, prices, stale
+from freelane.quota.catalogue.token_prices import Listed, find
 
 DAY = date(2026, 11, 22)
 ROW = """
@@ -248,7 +248,7 @@ def test_without_the_extra_a_token_price_is_unknown_and_the_extra_is_named(monke
 
 def test_a_book_loads_no_token_prices_before_one_is_asked_for():
     code = (
-        "import sys; from freelane.quota.pricing import prices;"
+        "import sys; from freelane.quota.catalogue.pricing import prices;"
         "b = prices('freelane_vertex.prices', 'gemini'); print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

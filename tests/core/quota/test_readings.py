@@ -2,11 +2,11 @@ from datetime import timedelta
 
 import pytest
 
-from freelane.quota import audit, ledger, readings
-from freelane.quota.audit import rebuild
+from freelane.quota import ledger
 from freelane.quota.cell import Balance, Charge
-from freelane.quota.counters import Entry
-from freelane.quota.ledger import LineFull
+from freelane.quota.ledger import LineFull, audit, readings
+from freelane.quota.ledger.audit import rebuild
+from freelane.quota.ledger.counters import Entry
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)

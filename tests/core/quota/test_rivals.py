@@ -17,8 +17,8 @@ from freelane.model.quota import Period, Window, WindowKind
 from freelane.quota import ledger
 from freelane.quota.blocks import Exhausted, Line, Spender
 from freelane.quota.cell import Balance, Cell, Charge, Hold
-from freelane.quota.expiry import expire
 from freelane.quota.ledger import LineFull
+from freelane.quota.ledger.expiry import expire
 from freelane.quota.window import cells
 from freelane.store.engine import open_store
 

@@ -18,9 +18,9 @@ from freelane.model.quota import Eligibility, Kind, Plan, QuotaKey, Unit, Window
 from freelane.model.spending import Credits, Exhausted, Policy, Spending
 from freelane.model.usage import Cover
 from freelane.quota import ledger
-from freelane.quota.audit import explain
 from freelane.quota.cell import Balance
 from freelane.quota.ledger import State
+from freelane.quota.ledger.audit import explain
 from freelane.quota.window import cells
 from freelane.service.planning import Planning
 

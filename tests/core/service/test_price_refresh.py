@@ -12,7 +12,7 @@ import pytest
 
 from freelane.clock import SystemClock
 from freelane.errors import ConfigError, ProviderInternal, ProviderUnreachable, StateError
-from freelane.quota.pricing import prices
+from freelane.quota.catalogue.pricing import prices
 from freelane.service.price_refresh import refresh
 from freelane.waiting import Deadline
 

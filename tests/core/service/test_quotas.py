@@ -27,8 +27,9 @@ from freelane.model.quota import (
     WindowKind,
 )
 from freelane.model.spending import Policy, Spending
-from freelane.quota import audit, ledger, readings
+from freelane.quota import ledger
 from freelane.quota.cell import Charge, Hold
+from freelane.quota.ledger import audit, readings
 from freelane.quota.terms import Terms
 from freelane.quota.weighing import Payer
 from freelane.quota.window import cells

@@ -6,7 +6,7 @@ import pytest
 
 from freelane.model.estimate import Account
 from freelane.model.quota import Confidence, Kind, Overage, Period, Plan, Unit, WindowKind
-from freelane.quota.catalog import load, stale
+from freelane.quota.catalogue.catalog import load, stale
 from freelane.quota.eligibility import Eligible, Ineligible, Undecided, judge
 
 AS_OF = date(2026, 11, 22)

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from freelane.quota.pricing import prices, stale
+from freelane.quota.catalogue.pricing import prices, stale
 
 HOUR = 3_600_000
 

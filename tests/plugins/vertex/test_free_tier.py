@@ -15,7 +15,7 @@ from freelane.model.quota import (
     Unit,
     WindowKind,
 )
-from freelane.quota.catalog import load
+from freelane.quota.catalogue.catalog import load
 from freelane.quota.eligibility import Eligible, Ineligible, Undecided, judge
 from freelane.quota.window import next_reset
 

@@ -1,6 +1,6 @@
 import pytest
 
-from freelane.quota.pricing import prices
+from freelane.quota.catalogue.pricing import prices
 
 PACKAGE = "freelane_vertex.prices"
 

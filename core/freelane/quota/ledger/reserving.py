@@ -1,8 +1,4 @@
-"""One ledger for everything that is limited: held before it is used, posted when it was.
-
-Every function takes the connection of a transaction that a service has opened, and never commits.
-Moments are handed in; on a table they are whole microseconds since 1970.
-"""
+"""Reserving: all lines of a use or none, and looking at what stands."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -10,12 +6,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from freelane.quota import counters
 from freelane.quota.cell import Balance, Cell, Charge, Hold
-from freelane.quota.closing import Closed, heartbeat, mark_sent, prolong, release, settle
-from freelane.quota.counters import Change, Entry
-from freelane.quota.expiry import expire, pending, sweep, sweep_all
-from freelane.quota.reservation import (
+from freelane.quota.ledger import counters
+from freelane.quota.ledger.closing import prolong
+from freelane.quota.ledger.counters import Change, Entry
+from freelane.quota.ledger.expiry import pending, sweep, sweep_all
+from freelane.quota.ledger.reservation import (
     COLUMNS,
     OPEN,
     Reservation,
@@ -26,26 +22,6 @@ from freelane.quota.reservation import (
 from freelane.store.columns import microseconds, moment, storable
 from freelane.store.faults import DamagedRow
 from freelane.store.sql import GREATEST_INTEGER, Sql, integer, marks, statement
-
-__all__ = [
-    "Closed",
-    "KeyReused",
-    "LineFull",
-    "Reservation",
-    "State",
-    "balances",
-    "expire",
-    "find",
-    "get",
-    "glance",
-    "heartbeat",
-    "latest_seen",
-    "mark_sent",
-    "of_operation",
-    "release",
-    "reserve",
-    "settle",
-]
 
 _TRIES = 5
 _WIDTH = len(COLUMNS.split(","))

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 from freelane.errors import ConfigError
 from freelane.model.quota import Unit
-from freelane.quota.offers import NotAnOffer
-from freelane.quota.pricing import Rate, price_of
+from freelane.quota.catalogue.offers import NotAnOffer
+from freelane.quota.catalogue.pricing import Rate, price_of
 
 CLOUD_RUN = "152E-C115-5142"
 """The service of the catalogue."""

@@ -16,8 +16,18 @@ from freelane.errors import ConfigError
 from freelane.model.amount import parse_amount
 from freelane.model.budget import NANO
 from freelane.model.quota import Price, Unit
-from freelane.quota import token_prices
-from freelane.quota.rows import Amount, Day, File, Line, Row, Word, in_folder, in_package, read
+from freelane.quota.catalogue import token_prices
+from freelane.quota.catalogue.rows import (
+    Amount,
+    Day,
+    File,
+    Line,
+    Row,
+    Word,
+    in_folder,
+    in_package,
+    read,
+)
 
 STALE_DAYS = 90
 REFRESHED = "refreshed-"

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from freelane.quota import counters, ledger
-from freelane.quota.block import Block
+from freelane.quota import ledger
+from freelane.quota.blocks.block import Block
 from freelane.quota.cell import Cell, Charge, Hold
+from freelane.quota.ledger import counters
 from freelane.store.columns import microseconds
 from freelane.store.sql import Sql
 

@@ -18,15 +18,13 @@ from sqlalchemy import Connection
 from freelane.clock import Clock
 from freelane.errors import StateError
 from freelane.model.quota import Window
-from freelane.quota.block import Block, Line
+from freelane.quota.blocks.block import Block, Line
+from freelane.quota.blocks.ending import Ending, Unwritten, write
+from freelane.quota.blocks.grant import Exhausted, counters_of, grant
+from freelane.quota.blocks.taken import Remaining, Taken
 from freelane.quota.cell import Charge
-from freelane.quota.ending import Ending, Unwritten, write
-from freelane.quota.grant import Exhausted, counters_of, grant
-from freelane.quota.taken import Remaining, Taken
 from freelane.quota.window import next_reset, slide
 from freelane.store.engine import Store
-
-__all__ = ["Exhausted", "Line", "Remaining", "Spender", "Taken"]
 
 LEASE = timedelta(seconds=10)
 _EAGER = 16

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
-from freelane.quota.block import Block
+from freelane.quota.blocks.block import Block
 
 
 class Remaining(NamedTuple):

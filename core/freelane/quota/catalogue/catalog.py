@@ -30,7 +30,7 @@ from freelane.model.quota import (
     Window,
     WindowKind,
 )
-from freelane.quota.rows import (
+from freelane.quota.catalogue.rows import (
     Amount,
     Day,
     File,

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from freelane.quota import ledger
-from freelane.quota.counters import Entry
-from freelane.quota.ledger import Reservation
+from freelane.quota.ledger import reserving
+from freelane.quota.ledger.counters import Entry
+from freelane.quota.ledger.reservation import Reservation
 from freelane.store.columns import microseconds, moment, storable
 from freelane.store.faults import DamagedRow
 from freelane.store.sql import Row, Sql, integer, statement
@@ -140,8 +140,8 @@ def explain(connection: Connection, reference: str, *, at_most: int = 100) -> Ex
     """
     sql = Sql(connection)
     refusals = [_refusal(row) for row in sql.rows(_REFUSAL, (reference, reference))]
-    one = ledger.get(connection, reference)
-    reservations = ledger.of_operation(connection, reference) if one is None else [one]
+    one = reserving.get(connection, reference)
+    reservations = reserving.of_operation(connection, reference) if one is None else [one]
     rows = [
         row
         for each in reservations[:at_most]

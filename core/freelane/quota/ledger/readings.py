@@ -9,9 +9,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from freelane.quota import counters
 from freelane.quota.cell import Cell
-from freelane.quota.counters import Change, Entry
+from freelane.quota.ledger import counters
+from freelane.quota.ledger.counters import Change, Entry
 from freelane.store.columns import microseconds, moment, storable
 from freelane.store.sql import GREATEST_INTEGER, Sql, integer, statement
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from freelane.model.quota import WindowKind
 from freelane.quota import ledger
-from freelane.quota.block import SHARE, Line
+from freelane.quota.blocks.block import SHARE, Line
 from freelane.quota.cell import Balance, Cell, Hold
 from freelane.quota.window import cells, span, stable_until
 from freelane.store.columns import microseconds, moment

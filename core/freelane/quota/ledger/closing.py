@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from freelane.quota import counters
 from freelane.quota.cell import Charge
-from freelane.quota.counters import Change, Entry
-from freelane.quota.expiry import until as counts_until
-from freelane.quota.reservation import COLUMNS, STANDING, Reservation, State, merged, read
+from freelane.quota.ledger import counters
+from freelane.quota.ledger.counters import Change, Entry
+from freelane.quota.ledger.expiry import until as counts_until
+from freelane.quota.ledger.reservation import COLUMNS, STANDING, Reservation, State, merged, read
 from freelane.store.columns import microseconds
 from freelane.store.sql import GREATEST_INTEGER, Sql, statement
 

@@ -11,8 +11,8 @@ from decimal import Decimal, InvalidOperation
 
 from freelane.errors import ConfigError
 from freelane.model.quota import Unit
-from freelane.quota.json_stream import JsonStream, NotJson
-from freelane.quota.pricing import Rate, price_of
+from freelane.quota.catalogue.json_stream import JsonStream, NotJson
+from freelane.quota.catalogue.pricing import Rate, price_of
 
 _DEAREST_USD_HOUR = 1000
 """No machine of a provider costs more for an hour: a larger number is a mistake."""

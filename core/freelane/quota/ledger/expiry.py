@@ -5,10 +5,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from freelane.quota import counters
 from freelane.quota.cell import Cell
-from freelane.quota.counters import Change, Entry
-from freelane.quota.reservation import COLUMNS, Reservation, State, merged, read
+from freelane.quota.ledger import counters
+from freelane.quota.ledger.counters import Change, Entry
+from freelane.quota.ledger.reservation import COLUMNS, Reservation, State, merged, read
 from freelane.store.columns import microseconds
 from freelane.store.sql import Sql, statement
 
