@@ -84,7 +84,9 @@ def show_amount(amount: int, unit: Unit) -> str:
     show = _SHOWN.get(unit)
     if show is not None:
         return show(amount)
-    return f"{amount:,}" if unit is Unit.COUNT else f"{amount:,} {unit}"
+    if unit is Unit.COUNT:
+        return f"{amount:,}"
+    return f"{amount:,} {unit if amount != 1 else unit.removesuffix('s')}"
 
 
 def show_usd(nano_usd: int) -> str:

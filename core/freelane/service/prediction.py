@@ -1,14 +1,17 @@
 """One prediction: prepare, send, parse, and how long that took."""
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from freelane.contract.capability import Capability
 from freelane.contract.provider import Predictor, Provider
-from freelane.errors import EndpointNotReady, RateLimited
+from freelane.errors import EndpointNotReady, RateLimited, StateError
 from freelane.model.endpoint import Endpoint, EndpointHandle
 from freelane.model.prediction import Prediction, PredictionRequest
-from freelane.service.tolls import Tolls
+from freelane.service.tolls import Paid, Tolls
 from freelane.service.workspace import Workspace
 from freelane.transport.http import Transport
 from freelane.waiting import Deadline
@@ -47,15 +50,19 @@ class PredictionService:
         # It may have run from here on, whatever becomes of us: it counts, settled or not.
         paid = self._tolls.charge(endpoint, provider, request, deadline=deadline)
         begun = time.perf_counter()
-        reply = self._transport.send(call, deadline=deadline)
-        latency_ms = (time.perf_counter() - begun) * 1000
         try:
+            reply = self._transport.send(call, deadline=deadline)
+            latency_ms = (time.perf_counter() - begun) * 1000
             prediction = predictor.parse(handle, reply)
         except RateLimited as refused:
             if refused.quota_id is not None and refused.limit is not None:
                 paid.refused(refused.quota_id, refused.limit)
+            _settle(paid)
             raise
-        paid.settle(prediction.usage)
+        except BaseException:  # Ctrl-C too: it may have been sent
+            _settle(paid)
+            raise
+        _settle(paid, prediction.usage)
         return Answer(prediction, latency_ms)
 
     def close(self) -> None:
@@ -74,3 +81,9 @@ class PredictionService:
         if provider.predictor is None:
             raise self._workspace.unsupported(provider, Capability.PREDICT)
         return provider, provider.predictor, endpoint.handle
+
+
+def _settle(paid: Paid, used: Mapping[str, int] = MappingProxyType({})) -> None:
+    """Settle it, in full where nothing is said; unwritten it is posted in full all the same."""
+    with suppress(StateError):  # the answer is there and was charged: that is no reason to lose it
+        paid.settle(used)

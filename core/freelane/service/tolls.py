@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT_S = 65.0
 """`exhausted = "wait"` waits out a minute's window, and no longer one."""
+_LOOK_AGAIN = timedelta(seconds=10)
+"""After how long a use that is under way may have been settled, and have left room."""
 _LEASE = timedelta(minutes=5)
 """How long a prediction that was charged by itself may go unsettled."""
 
@@ -89,7 +91,7 @@ class Tolls:
 
         lines = self._lines(demands)
         if not lines:
-            return self._by_itself(endpoint, demands, what)
+            return self._by_itself(endpoint, demands, what, deadline)
         if self._spender is None:
             workspace = self._workspace
             self._spender = blocks.Spender(
@@ -102,9 +104,9 @@ class Tolls:
             spender = self._spender
             return _FromBlock(self._workspace, demands, spender, spender.take(lines))
         except blocks.Exhausted as full:
-            if self._waits(full, deadline):
+            if self._waits(full.retry_after_s, deadline):
                 return None
-            return self._beyond(endpoint, demands, what, full)
+            return self._beyond(endpoint, demands, what, full, deadline)
 
     def _demands(
         self, endpoint: Endpoint, provider: Provider, request: PredictionRequest
@@ -160,8 +162,13 @@ class Tolls:
         return lines
 
     def _beyond(
-        self, endpoint: Endpoint, demands: tuple[Demand, ...], what: str, full: "Exhausted"
-    ) -> Paid:
+        self,
+        endpoint: Endpoint,
+        demands: tuple[Demand, ...],
+        what: str,
+        full: "Exhausted",
+        deadline: Deadline,
+    ) -> Paid | None:
         """What a block has no room for: unless a rate is full, credits or money may pay.
 
         Raises:
@@ -171,28 +178,49 @@ class Tolls:
             for rate in demand.rates:
                 if rate.key == full.line.key:
                     raise _refusal(what, rate, full)
-        return self._by_itself(endpoint, demands, what)
+        return self._by_itself(endpoint, demands, what, deadline)
 
-    def _by_itself(self, endpoint: Endpoint, demands: tuple[Demand, ...], what: str) -> Paid:
+    def _by_itself(
+        self, endpoint: Endpoint, demands: tuple[Demand, ...], what: str, deadline: Deadline
+    ) -> Paid | None:
         guard = self._accounting.guard
-        rule = guard.consent(demands)
-        with self._workspace.store.begin() as connection:
-            held = guard.admit(
-                connection,
-                demands,
-                rule,
-                key=f"prediction:{secrets.token_hex(16)}",
-                request=endpoint.operation,
-                operation=endpoint.operation,
-                what=what,
-                lease=_LEASE,
-                sent=True,
-            )
+        try:
+            rule = guard.consent(demands)
+            with self._workspace.store.begin() as connection:
+                held = guard.admit(
+                    connection,
+                    demands,
+                    rule,
+                    key=f"prediction:{secrets.token_hex(16)}",
+                    request=endpoint.operation,
+                    operation=endpoint.operation,
+                    what=what,
+                    lease=_LEASE,
+                    sent=True,
+                )
+        except QuotaExceeded as refused:
+            if self._waits(self._room_after_s(demands, refused), deadline):
+                return None
+            raise
         return _Reserved(self._workspace, demands, self._accounting, held)
 
-    def _waits(self, full: "Exhausted", deadline: Deadline) -> bool:
+    def _room_after_s(self, demands: tuple[Demand, ...], refused: QuotaExceeded) -> float | None:
+        """After how long the rate that refused may have room; None where no rate did."""
+        from freelane.quota.blocks import Line, fullness  # noqa: PLC0415 - see `_pay`
+
+        workspace = self._workspace
+        for demand in demands:
+            for rate in demand.rates:
+                if rate.key == refused.quota_id:
+                    line = Line(rate.key, rate.window, rate.limit, demand.amount)
+                    with workspace.store.read() as connection:
+                        now = workspace.clock.now()
+                        full = fullness(connection, line, lease=_LOOK_AGAIN, now=now)
+                    return 0.0 if full is None else full.retry_after_s
+        return None
+
+    def _waits(self, pause_s: float | None, deadline: Deadline) -> bool:
         """Wait until there is room again, where the configuration says so and it is soon."""
-        pause_s = full.retry_after_s
         left_s = deadline.remaining_s
         if (
             self._workspace.spending.exhausted is not Rule.WAIT
@@ -297,7 +325,8 @@ def _ours(demand: Demand) -> bool:
 
 
 def _refusal(what: str, rate: Source, full: "Exhausted") -> QuotaExceeded:
-    limit = rate.limit or 0
+    learned = full.balance.learned
+    limit = min(x for x in (rate.limit or 0, learned) if x is not None)
     wait = "" if full.retry_after_s is None else f"; wait {max(1, round(full.retry_after_s))} s"
     resets: datetime | None = full.resets_at
     return QuotaExceeded(

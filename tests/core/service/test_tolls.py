@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from freelane.errors import ProviderUnreachable, QuotaExceeded, RateLimited
+from freelane.errors import ProviderUnreachable, QuotaExceeded, RateLimited, StateError
 from freelane.model.budget import Budget
 from freelane.model.endpoint import RateLimits
 from freelane.model.estimate import Estimate, Metered
@@ -167,6 +167,115 @@ def test_waiting_is_bounded_by_the_deadline(asker, clock):
     one.predict()
     with pytest.raises(QuotaExceeded):
         one.predict(seconds=10)
+
+
+def paid_by_request(cloud, script):
+    """No allowance covers a request, and each costs a tenth of a dollar."""
+    cloud.quotas = tuple(row for row in cloud.quotas if row.meter != "cloud.requests")
+    cloud.prices["cloud.requests"] = replace(
+        script.PRICES["cloud.endpoint"], nano_usd=USD // 10, per=1
+    )
+
+
+def test_what_is_paid_for_waits_for_its_rate_too(asker, cloud, script, clock, balance):
+    paid_by_request(cloud, script)
+    ten = Budget.parse("10 USD/month")
+    waiting = Spending(policy=Policy.BUDGET, project_budget=ten, exhausted=Exhausted.WAIT)
+    one = asker(waiting, rate=RateLimits(per_minute=3))
+    start = clock.now()
+    for _ in range(4):
+        one.predict(seconds=600)
+    assert cloud.requests == 4
+    assert timedelta(seconds=60) <= clock.now() - start < timedelta(seconds=130)
+    assert balance("spent").used == USD * 4 // 10
+    with pytest.raises(QuotaExceeded, match="1 request asked, 0 requests of 3 requests left"):
+        [one.predict(seconds=10) for _ in range(4)]
+
+
+def test_no_wait_is_for_what_no_time_brings(asker, cloud, script, clock):
+    paid_by_request(cloud, script)
+    one = asker(Spending(exhausted=Exhausted.WAIT), rate=RateLimits(per_minute=3))
+    start = clock.now()
+    with pytest.raises(QuotaExceeded, match="no free allowance covers it"):
+        one.predict(seconds=600)
+    assert clock.now() == start
+
+
+def test_room_that_came_meanwhile_is_tried_at_once(asker, cloud, script, clock, monkeypatch):
+    paid_by_request(cloud, script)
+    ten = Budget.parse("10 USD/month")
+    waiting = Spending(policy=Policy.BUDGET, project_budget=ten, exhausted=Exhausted.WAIT)
+    one = asker(waiting, rate=RateLimits(per_minute=1))
+    one.predict()
+    consent = one.house.accounting.guard.consent
+
+    def slow(demands):
+        try:
+            return consent(demands)
+        except QuotaExceeded:
+            clock.advance(timedelta(minutes=2))
+            raise
+
+    monkeypatch.setattr(one.house.accounting.guard, "consent", slow)
+    one.predict(seconds=600)
+    assert cloud.requests == 2
+
+
+@pytest.mark.parametrize(
+    "error", [ProviderUnreachable("reset", provider="cloud"), KeyboardInterrupt()]
+)
+def test_what_fails_after_it_was_sent_counts_at_once_and_a_minute_long(
+    error, asker, cloud, script, clock, balance
+):
+    paid_by_request(cloud, script)
+    ten = Spending(policy=Policy.BUDGET, project_budget=Budget.parse("10 USD/month"))
+    one = asker(ten, rate=RateLimits(per_minute=1))
+
+    def lose(call):
+        if call == "predict":
+            raise error
+
+    cloud.after = lose
+    with pytest.raises(type(error)):
+        one.predict()
+    assert balance("spent") == Balance(USD // 10, 0)
+    cloud.after = lambda call: None
+    clock.advance(timedelta(seconds=61))
+    one.predict()
+
+
+def test_an_answer_is_not_lost_with_the_database(asker, cloud, script, clock, balance):
+    paid_by_request(cloud, script)
+    ten = Spending(policy=Policy.BUDGET, project_budget=Budget.parse("10 USD/month"))
+    one = asker(ten)
+
+    def fail():
+        raise StateError("the disk is full")
+
+    def break_it(call):
+        if call == "predict":
+            one.house.store.before = fail
+
+    cloud.after = break_it
+    assert one.predict().prediction.predictions == [1]
+    one.house.store.before = lambda: None
+    clock.advance(timedelta(minutes=6))
+    one.house.accounting.expire()
+    assert balance("spent") == Balance(USD // 10, 0)
+
+
+def test_a_refusal_names_the_limit_that_was_learned(asker, cloud, thirty_a_minute, monkeypatch):
+    def refuse(handle, reply):
+        raise RateLimited("slow down", provider="cloud", quota_id="minute", limit=0)
+
+    one = asker()
+    with monkeypatch.context() as patched:
+        patched.setattr(cloud, "parse", refuse)
+        with pytest.raises(RateLimited):
+            one.predict()
+    with pytest.raises(QuotaExceeded, match="is limited to 0 requests") as refused:
+        one.predict()
+    assert refused.value.limit == 0
 
 
 def test_a_days_limit_is_not_waited_for(asker):

@@ -140,6 +140,20 @@ def grant(
     )
 
 
+def fullness(
+    connection: Connection, line: Line, *, lease: timedelta, now: datetime
+) -> Exhausted | None:
+    """Why the line has no room for one use now, taking none; None where it has."""
+    charged = cells(line.key, line.window, now)
+    standing = ledger.glance(connection, charged, now)
+    full = [
+        _refusal(connection, line, cell, standing[cell], lease=lease, now=now)
+        for cell in charged
+        if line.limit is not None and standing[cell].left(line.limit) < line.amount
+    ]
+    return max(full, key=_wait_s, default=None)
+
+
 def _wait_s(refusal: Exhausted) -> float:
     return math.inf if refusal.retry_after_s is None else refusal.retry_after_s
 
