@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from freelane.contract.provider import Provider
+from freelane.errors import QuotaExceeded, ResourceConflict
 from freelane.model.budget import NANO
 from freelane.model.endpoint import EndpointSpec
 from freelane.model.job import Job, JobSpec
@@ -119,17 +120,18 @@ class Accounting:
         workspace = self._workspace
         with self.noting(ask), workspace.store.begin() as connection:
             held = self._admit(connection, operation, ask)
-            now = workspace.clock.now()
-            ledger.mark_sent(connection, held.id, now)
+            if held.state is not ledger.State.POSTED:  # an earlier run's counts in full already
+                ledger.mark_sent(connection, held.id, workspace.clock.now())
             if ask.by_time:
+                demands = self.guard.admitted(held).demands  # an earlier run's may end sooner
                 accruals.open_accrual(
                     connection,
                     owner=workspace.owner,
                     operation=operation.id,
                     provider=operation.provider,
                     reservation=held.id,
-                    started=min(demand.start for demand in ask.demands),
-                    until=max(demand.end or demand.start for demand in ask.demands),
+                    started=min(demand.start for demand in demands),
+                    until=max(demand.end or demand.start for demand in demands),
                 )
 
     def came_to_nothing(self, connection: Connection, operation: Operation) -> None:
@@ -200,38 +202,67 @@ class Accounting:
                 self._accrue(connection, accrual, now)
         return len(late)
 
+    def stands(self, operation: str) -> None:
+        """Its provider shows it now: post its time where it is past what was held for it."""
+        workspace = self._workspace
+        with workspace.store.begin() as connection:
+            accrual, now = (
+                accruals.get(connection, workspace.owner, operation),
+                workspace.clock.now(),
+            )
+            if accrual is not None and accrual.ended is None and accrual.until < now:
+                self._accrue(connection, accrual, now)
+
     def expire(self) -> list[Reservation]:
         """Let go of what lapsed unsent, and post in full what was sent and never settled."""
         workspace = self._workspace
         with workspace.store.begin() as connection:
             return expire(connection, workspace.clock.now())
 
-    def prolong(self, operation: Operation, until: datetime) -> None:
+    def prolong(
+        self, provider: Provider, operation: Operation, until: datetime, *, billing: bool
+    ) -> None:
         """Hold the next slice of what stands, before its end is moved to `until`.
 
+        It is weighed by what holds now, not by what held when it was made. `billing` is whether
+        its provider says that it costs while it stands.
+
         Raises:
-            QuotaExceeded: The next slice does not fit; nothing was moved.
+            QuotaExceeded: The next slice does not fit, or nobody knows what it costs; nothing was
+                moved.
+            ResourceConflict: Another process has just moved its end.
         """
         workspace = self._workspace
         what = f"keep {operation.provider}/{operation.name} until {until:%Y-%m-%d %H:%M} UTC"
-        with self.guard.noting(what), workspace.store.begin() as connection:
+        with workspace.store.read() as connection:
             accrual = accruals.get(connection, workspace.owner, operation.id)
             first = ledger.get(connection, accrual.reservation) if accrual else None
-            if accrual is None or first is None or until <= accrual.until:
+        with self.guard.noting(what):
+            if accrual is None or first is None:
+                if billing and not provider.info.owned:
+                    raise _unaccounted(what, operation)
                 return
-            admitted = self.guard.admitted(first)
-            self.guard.admit(
-                connection,
-                _by_time(admitted.demands, accrual.until, until),
-                admitted.rule,
-                key=f"{_key(operation.id)}:{int(accrual.until.timestamp())}",
-                request=until.isoformat(),
-                operation=operation.id,
-                what=what,
-                lease=until - workspace.clock.now(),
-                sent=True,
-            )
-            accruals.prolong(connection, workspace.owner, operation.id, until)
+            if until <= accrual.until:
+                return
+            stands = _by_time(self.guard.admitted(first).demands, accrual.until, until)
+            demands = self.appraisal.anew(provider, stands)
+            rule = self.guard.consent(demands)
+            with workspace.store.begin() as connection:
+                try:
+                    self.guard.admit(
+                        connection,
+                        demands,
+                        rule,
+                        key=f"{_key(operation.id)}:{accrual.until.isoformat()}",
+                        request=until.isoformat(),
+                        operation=operation.id,
+                        what=what,
+                        lease=until - workspace.clock.now(),
+                        sent=True,
+                    )
+                except ledger.KeyReused:
+                    raise _moved_elsewhere(operation) from None
+                accruals.prolong(connection, workspace.owner, operation.id, until)
 
     def _accrue(self, connection: Connection, accrual: accruals.Accrual, now: datetime) -> None:
         """Post what stands beyond what was held: it has happened, so nothing refuses it."""
@@ -246,7 +277,7 @@ class Accounting:
             connection,
             demands,
             replace(admitted.rule, pay=True, enforce=False),
-            key=f"{_key(accrual.operation)}:{int(accrual.until.timestamp())}:late",
+            key=f"{_key(accrual.operation)}:{accrual.until.isoformat()}:late",
             request=now.isoformat(),
             operation=accrual.operation,
             what=f"{first.what}, past its time",
@@ -285,6 +316,28 @@ class Accounting:
 def _by_time(demands: tuple[Demand, ...], start: datetime, end: datetime) -> tuple[Demand, ...]:
     """What of them runs by time, for another stretch of it."""
     return tuple(demand.over(start, end) for demand in demands if demand.end is not None)
+
+
+def _unaccounted(what: str, operation: Operation) -> QuotaExceeded:
+    address = f"{operation.provider}/{operation.name}"
+    return QuotaExceeded(
+        f"{what}: it bills while it stands, and what it costs is not recorded; it ends when it "
+        "was to end",
+        quota_id=f"{operation.provider}/unknown",
+        limit=0,
+        used=0,
+        requested=0,
+        hint=f"freelane delete {address}, and deploy it again",
+    )
+
+
+def _moved_elsewhere(operation: Operation) -> ResourceConflict:
+    return ResourceConflict(
+        f"another process has just moved the end of {operation.provider}/{operation.name}; "
+        "run this again",
+        provider=operation.provider,
+        operation=operation.verb,
+    )
 
 
 def _key(operation: str) -> str:

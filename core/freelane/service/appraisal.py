@@ -1,5 +1,6 @@
 """What an operation asks for: the provider's estimate, on the terms of this account."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
@@ -51,6 +52,30 @@ class Appraisal:
         if instance_type is not None:
             estimate = _on(estimate, instance_type)
         return self._weigh(provider, estimate, duration=longest(spec))
+
+    def anew(self, provider: Provider, stands: Sequence[Demand]) -> tuple[Demand, ...]:
+        """The same stretches of time, on the terms and the budgets of today.
+
+        Raises:
+            QuotaExceeded: Whether it is free depends on what nobody has said of the account.
+        """
+        lines = [
+            Timed(
+                what=demand.what,
+                meter=demand.meter,
+                unit=demand.unit,
+                per_hour=demand.amount,
+                attributes=demand.attributes,
+            )
+            for demand in stands
+        ]
+        now = self._workspace.clock.now()
+        until = max((demand.end or now for demand in stands), default=now)
+        weighed = self._weigh(provider, Estimate(lines=tuple(lines)), duration=until - now)
+        return tuple(
+            demand.over(was.start, was.end or until)
+            for demand, was in zip(weighed, stands, strict=True)
+        )
 
     def free_types(self, provider: Provider, spec: Spec) -> list[str]:
         """Instance types that a free allowance covers, and that the spec does not use."""

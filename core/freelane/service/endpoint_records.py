@@ -91,6 +91,8 @@ class EndpointRecords:
         wired = self._workspace.resolve(endpoint.provider)
         status = self.deployer(wired).status(endpoint.handle, deadline=self._workspace.deadline())
         seen = _observe(endpoint, status)
+        if not seen.state.final and self.is_over(seen):
+            self._accounting.stands(seen.operation)
         if seen == endpoint:
             return seen
         with self._workspace.store.begin() as connection:
@@ -99,6 +101,11 @@ class EndpointRecords:
                 ended = status.ended or self._ended(connection, seen)
                 self._accounting.close(connection, seen.operation, ended)
         return seen
+
+    def is_over(self, endpoint: Endpoint) -> bool:
+        """Whether it should be gone by now."""
+        expires = endpoint.expires_at
+        return expires is not None and expires <= self._workspace.clock.now()
 
     def _ended(self, connection: Connection, endpoint: Endpoint) -> datetime:
         """Since when it is gone where nobody tells: at the latest its kill switch ended it.

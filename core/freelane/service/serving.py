@@ -11,6 +11,7 @@ from freelane.contract.capability import Capability
 from freelane.contract.provider import Provider
 from freelane.errors import (
     DeadlineExceeded,
+    EndpointNotReady,
     FreelaneError,
     ModelFailed,
     OutcomeUnknown,
@@ -33,6 +34,8 @@ from freelane.service.workspace import Workspace
 from freelane.state import endpoints, operations
 from freelane.state.operations import UNFINISHED, OperationRow
 from freelane.waiting import Deadline, backoff, poll
+
+_OVER = frozenset({EndpointState.FAILED, EndpointState.DELETING, EndpointState.DELETED})
 
 
 class ServingService:
@@ -181,12 +184,20 @@ class ServingService:
         Raises:
             QuotaExceeded: The time until then is not free, and nothing else may pay for it.
             CapabilityUnsupported: The provider ends nothing by itself.
+            EndpointNotReady: It is gone, is going, or has failed: there is no end to move.
         """
+        if endpoint.state in _OVER:
+            address = f"{endpoint.provider}/{endpoint.name}"
+            raise EndpointNotReady(
+                f"endpoint {address} is {endpoint.state}; its end cannot be moved",
+                endpoint=address,
+                hint="freelane deploy",
+            )
         wired = self._workspace.resolve(endpoint.provider)
         if wired.kill_switch is None:
             raise self._workspace.unsupported(wired, Capability.KILL_SWITCH)
         operation = self._operation_of(endpoint)
-        self._accounting.prolong(operation, until)
+        self._accounting.prolong(wired, operation, until, billing=endpoint.billing)
         wired.kill_switch.arm(operation, until, deadline=deadline)
         return self._records.refresh(self._records.save(replace(endpoint, expires_at=until)))
 
@@ -226,6 +237,8 @@ class ServingService:
         endpoint = self._records.reload(endpoint)
         if endpoint.handle is None or endpoint.state.final:
             return self._records.save(replace(endpoint, state=EndpointState.DELETED))
+        if self._records.is_over(endpoint):
+            self._records.refresh(endpoint)  # one that stands past its time is charged for it
         deployer = self._records.deployer(workspace.resolve(endpoint.provider))
         deployer.delete(endpoint.handle, deadline=deadline)
         handle = endpoint.handle

@@ -7,13 +7,16 @@ import pytest
 
 from freelane.errors import (
     CapabilityUnsupported,
+    EndpointNotReady,
     OutcomeUnknown,
     ProviderUnreachable,
     QuotaExceeded,
+    ResourceConflict,
     StateError,
 )
 from freelane.model.budget import Budget
 from freelane.model.estimate import Account, Estimate, Owned, Reading, UnknownCost
+from freelane.model.lifecycle import EndpointState
 from freelane.model.quota import Eligibility, Kind, Plan, QuotaKey, Unit, Window, WindowKind
 from freelane.model.spending import Credits, Exhausted, Policy, Spending
 from freelane.model.usage import Cover
@@ -44,6 +47,11 @@ def deploy(house, spec, model, *, spec_hash="h1"):
         deadline=house.workspace.deadline(),
         wait=True,
     )
+
+
+def keep(house, endpoint, ttl):
+    until = house.workspace.clock.now() + ttl
+    return house.serving.keep(endpoint, until, deadline=house.workspace.deadline())
 
 
 @pytest.fixture
@@ -577,6 +585,72 @@ def test_one_that_outlives_its_time_is_charged_until_the_provider_says_it_is_gon
     assert balance("endpoint").used <= cloud.billed("cloud.endpoint") == 3 * HOUR_MS
 
 
+def test_a_rerun_after_its_hold_was_posted_in_full_goes_on(
+    new_process, cloud, clock, job_spec, balance
+):
+    def lose(call):
+        raise OutcomeUnknown("the reply was lost", operation="submit")
+
+    cloud.after = lose
+    with pytest.raises(OutcomeUnknown):
+        train(new_process(), job_spec)
+    cloud.after = lambda call: None
+    clock.advance(timedelta(days=1))
+    new_process().accounting.expire()
+    assert balance("training") == Balance(HOUR_MS, 0)
+    house = new_process()
+    job = train(house, job_spec)
+    assert len(cloud.jobs) == 1
+    house.jobs.refresh(job)
+    assert balance("training") == Balance(cloud.billed("cloud.training"), 0)
+
+
+def test_time_is_charged_from_where_an_earlier_runs_hold_ends(
+    new_process, cloud, clock, endpoint_spec, model, balance, crash
+):
+    house = new_process()
+    commits = iter(range(9))
+
+    def die():
+        if next(commits) == 1:  # the intent and its hold are written, nothing is sent
+            raise crash
+
+    house.store.before = die
+    with pytest.raises(crash):
+        deploy(house, endpoint_spec, model)
+    clock.advance(timedelta(minutes=20))
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    cloud._timers.clear()  # it never fires
+    clock.advance(timedelta(minutes=25))
+    house.serving.delete(endpoint, deadline=house.workspace.deadline())
+    assert balance("endpoint").used == HOUR_MS * 45 // 60
+
+
+def test_what_is_looked_at_several_times_a_second_is_charged_on(
+    new_process, cloud, clock, endpoint_spec, model, balance
+):
+    house = new_process()
+    deploy(house, endpoint_spec, model)
+    cloud._timers.clear()
+    clock.advance(timedelta(hours=2))
+    for _ in range(3):
+        assert house.accounting.accrue() == 1
+        clock.advance(timedelta(milliseconds=300))
+    assert balance("endpoint").used == 2 * HOUR_MS + 600
+
+
+def test_one_that_outlives_its_time_unseen_is_charged_when_it_is_deleted(
+    new_process, cloud, clock, endpoint_spec, model, balance
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    cloud._timers.clear()  # it never fires
+    clock.advance(timedelta(hours=2))
+    house.serving.delete(endpoint, deadline=house.workspace.deadline())
+    assert balance("endpoint") == Balance(cloud.billed("cloud.endpoint"), 0)
+
+
 # Looking ahead
 
 
@@ -642,6 +716,93 @@ def test_an_end_that_cannot_be_paid_for_is_not_moved(
     (timer,) = cloud.timers.values()
     assert timer.ends == endpoint.expires_at
     assert cloud.calls == ["arm", "deploy"]
+
+
+def test_an_end_can_be_moved_several_times_a_second(
+    new_process, clock, endpoint_spec, model, balance
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    for _ in range(3):
+        clock.advance(timedelta(milliseconds=300))
+        endpoint = keep(house, endpoint, timedelta(minutes=30))
+    assert balance("endpoint") == Balance(0, HOUR_MS // 2 + 900)
+
+
+def test_an_end_that_another_process_moved_meanwhile_is_a_conflict(
+    new_process, clock, endpoint_spec, model
+):
+    house, other = new_process(), new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    consent = house.accounting.guard.consent
+
+    def meanwhile(demands):
+        keep(other, endpoint, timedelta(minutes=40))
+        return consent(demands)
+
+    house.accounting.guard.consent = meanwhile
+    with pytest.raises(ResourceConflict, match="has just moved the end of cloud/digits"):
+        keep(house, endpoint, timedelta(minutes=50))
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_the_end_of_what_is_gone_is_not_moved(
+    gone, new_process, cloud, clock, endpoint_spec, model, balance
+):
+    house = new_process()
+    endpoint = deploy(house, endpoint_spec, model)
+    if gone:
+        clock.advance(timedelta(hours=1))
+    else:
+        failed = replace(cloud.endpoint_becomes, state=EndpointState.FAILED)
+        cloud.endpoint_becomes = failed
+    endpoint = house.endpoints.refresh(endpoint)
+    stood = balance("endpoint")
+    with pytest.raises(EndpointNotReady, match="its end cannot be moved"):
+        keep(house, endpoint, timedelta(hours=1))
+    assert balance("endpoint") == stood
+    assert cloud.calls == ["arm", "deploy"]
+
+
+def test_an_end_is_moved_on_the_terms_of_today(new_process, cloud, endpoint_spec, model, balance):
+    cloud.quotas = ()
+    endpoint = deploy(new_process(spending=PAYING), endpoint_spec, model)
+    with pytest.raises(QuotaExceeded, match="no free allowance covers it"):
+        keep(new_process(), endpoint, timedelta(hours=1))
+    nothing = replace(PAYING, project_budget=Budget.parse("0 USD/month"))
+    with pytest.raises(QuotaExceeded, match="project budget"):
+        keep(new_process(spending=nothing), endpoint, timedelta(hours=1))
+    asked = []
+    house = new_process(
+        spending=Spending(exhausted=Exhausted.ASK), confirm=lambda words: not asked.append(words)
+    )
+    keep(house, endpoint, timedelta(hours=1))
+    assert len(asked) == 1
+    hour = cloud.prices["cloud.endpoint"].of(HOUR_MS)
+    assert balance("spent").held == hour
+
+
+def test_what_bills_and_was_never_weighed_is_not_kept_longer(
+    new_process, cloud, store, endpoint_spec, model
+):
+    endpoint = deploy(new_process(), endpoint_spec, model)
+    with store.begin() as connection:  # as after a lost database and a rebuild
+        connection.exec_driver_sql("DELETE FROM quota_accruals")
+    with pytest.raises(QuotaExceeded, match="what it costs is not recorded"):
+        keep(new_process(), endpoint, timedelta(hours=1))
+    (timer,) = cloud.timers.values()
+    assert timer.ends == endpoint.expires_at
+
+
+def test_what_costs_nothing_while_it_stands_is_kept_without_a_hold(
+    new_process, cloud, clock, endpoint_spec, model, balance
+):
+    cloud.estimates["endpoint"] = Estimate()
+    house = new_process()
+    endpoint = replace(deploy(house, endpoint_spec, model), billing=False)
+    kept = keep(house, endpoint, timedelta(hours=1))
+    assert kept.expires_at == clock.now() + timedelta(hours=1)
+    assert balance("endpoint") == Balance()
 
 
 def test_a_plan_offers_the_machine_that_is_free(new_process, cloud, script, job_spec):
