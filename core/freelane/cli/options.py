@@ -126,6 +126,13 @@ class Verb(click.Command):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # click.Command's own
         self.params.extend(shared_options())
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # an option without its value is told without a verb
+            raise
+
     def invoke(self, ctx: click.Context) -> object:
         given = {name: ctx.params.pop(name) for name in _SHARED}
         ctx.params["session"] = Session(

@@ -129,6 +129,12 @@ def test_a_misspelled_option_names_the_nearest(freelane):
     assert ran.err.splitlines()[0] == "error: no such option '--jsn'; did you mean --json?"
 
 
+def test_an_option_without_its_value_names_its_verb(freelane):
+    ran = freelane("prices", "refresh", "sagemaker", "--region")
+    assert ran.code == 2
+    assert ran.err.splitlines()[1] == "hint: freelane prices refresh --help"
+
+
 def test_a_number_that_is_none_is_refused_in_plain_words(freelane):
     ran = freelane("jobs", "--limit", "x")
     assert ran.code == 2
