@@ -99,7 +99,10 @@ def _budget(value: object) -> Budget:
 def _usd(value: object) -> int:
     if not isinstance(value, str):
         raise ConfigError(f'{value!r} is not a sum: write a text such as "80 USD"')
-    return parse_usd(value)
+    try:
+        return parse_usd(value)
+    except ConfigError:
+        raise ConfigError(f"{value!r} is not a sum: write it like 80 USD") from None
 
 
 def _day(value: object) -> date:

@@ -107,7 +107,7 @@ def test_config_show_prints_them_with_their_origins(load_text):
         ("credit_left = 80", "providers.x.credit_left: 80 is not a sum: write a text such as"),
         (
             'credit_left = "80 EUR"',
-            "providers.x.credit_left: '80 EUR' is not an amount of nano_usd: write it like",
+            "providers.x.credit_left: '80 EUR' is not a sum: write it like 80 USD",
         ),
         (
             "rate = { per_minut = 3 }",
