@@ -134,7 +134,7 @@ def test_dollars_become_whole_numbers_and_lose_nothing(usd, per, unit, nano_usd,
         ('"hour"', "0", "per: should be more than nothing"),
         ("as_of = 2026-11-22", "", "as_of is missing: every price has a date"),
         ("region =", "Region =", "attributes.Region "),
-        ("unit", "unti", "has no key 'unti'; 'unit'?"),
+        ("unit", "unti", "has no key 'unti'; did you mean 'unit'?"),
         ('"ms"', '"hours"', "unit should be 'requests', 'tokens', 'ms'"),
     ],
 )

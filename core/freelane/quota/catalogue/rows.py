@@ -182,7 +182,9 @@ def _fault(file: File, row: str, problem: ErrorDetails, model: type[Row]) -> Con
         from difflib import get_close_matches  # noqa: PLC0415 - only where something is wrong
 
         near = get_close_matches(path[-1], _keys(model, path[:-1]), n=1)
-        return file.fault(row, "", f"has no key {key!r}" + (f"; {near[0]!r}?" if near else ""))
+        return file.fault(
+            row, "", f"has no key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        )
     if kind == "enum":
         said = f"should be {problem['ctx']['expected']}"
     elif kind == "value_error":
