@@ -1,6 +1,6 @@
 """What things cost: `prices` and `prices refresh`."""
 
-from collections import Counter
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -46,11 +46,8 @@ def show(session: Session, *, name: str | None) -> None:
             empty=f"no price is known{f' of {chosen}' if chosen else ''}",
         )
 
-    for provider, number in Counter(row.provider for row in rows if row.warning).items():
-        session.output.warning(
-            f"{number} of {provider}'s have no source or are older than 90 days; read them anew: "
-            f"freelane prices refresh {provider}"
-        )
+    for line in _old(rows):
+        session.output.warning(line)
     session.output.result({"prices": [as_json(row) for row in rows]}, people)
 
 
@@ -87,6 +84,31 @@ def as_json(row: PriceRow) -> dict[str, object]:
         "as_of": row.as_of.isoformat(),
         "warning": row.warning,
     }
+
+
+def _old(rows: Sequence[PriceRow]) -> Iterator[str]:
+    """One line for each source and date that should be looked up again."""
+    from freelane.service.price_refresh import READABLE  # noqa: PLC0415 - only to list prices
+
+    groups: dict[tuple[str, str, str], list[PriceRow]] = {}
+    for row in rows:
+        if row.warning is not None:
+            groups.setdefault((row.provider, row.source, row.warning), []).append(row)
+    for (provider, source, why), found in groups.items():
+        many = (
+            f"1 price of {provider} is"
+            if len(found) == 1
+            else f"{len(found)} prices of {provider} are"
+        )
+        whence = f"from {source}, {why}" if source else f"of {why}"
+        regions = {row.attributes.get("region") for row in found}
+        region = (regions.pop() if len(regions) == 1 else None) or "REGION"
+        anew = (
+            f"read them anew: freelane prices refresh {provider} --region {region}"
+            if provider in READABLE
+            else "write yours into a file of the folder prices beside your user file"
+        )
+        yield f"{many} {whence}; {anew}"
 
 
 def _price(row: PriceRow) -> str:

@@ -44,12 +44,14 @@ def refresh(session: Session, provider: str, *, region: str | None, url: str | N
         ProviderError: The provider gave no answer, or not its price file.
     """
     table = session.config.provider_table(provider)
+    price_refresh.require_readable(table.plugin)
     configured = table.values.get("region")
     chosen = region or (configured if isinstance(configured, str) else None)
     if chosen is None:
         raise ConfigError(
             f"no region of {provider} is configured, and prices differ by region",
-            hint=f"freelane prices refresh {provider} --region us-east-1",
+            hint=f"freelane prices refresh {provider} "
+            f"--region {price_refresh.READABLE[table.plugin]}",
         )
     return price_refresh.refresh(
         table.plugin,

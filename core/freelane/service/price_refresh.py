@@ -16,7 +16,7 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from freelane.errors import ConfigError, ProviderInternal, StateError
+from freelane.errors import ConfigError, ProviderInternal, ProviderUnreachable, StateError
 from freelane.model.budget import NANO
 from freelane.model.call import HttpCall, HttpReply
 from freelane.quota.catalogue.offers import NotAnOffer, Offer, read_sagemaker
@@ -35,6 +35,8 @@ _HOSTS = {
     "sagemaker": re.compile(r"pricing\.[a-z0-9-]+\.amazonaws\.com"),
     "cloudrun": re.compile(r"cloudbilling\.googleapis\.com"),
 }
+READABLE = {"cloudrun": "us-central1", "sagemaker": "us-east-1"}
+"""The plugins whose official prices can be read, each with a region for an example."""
 _ADDRESS = re.compile(r"[!-\[\]-~]{1,2000}")
 """Printable ASCII without spaces and backslashes, in which readers could differ."""
 _REGION = re.compile(r"[a-z]{2,20}(-[a-z]{1,20}){1,3}-?\d{1,2}")
@@ -79,9 +81,7 @@ def refresh(
         ProviderError: The provider gave no answer, or not its price file.
         StateError: The file cannot be written.
     """
-    if plugin not in _HOSTS:
-        able = " and ".join(sorted(_HOSTS))
-        raise ConfigError(f"the prices of {plugin} cannot be read anew; those of {able} can")
+    require_readable(plugin)
     if not _REGION.fullmatch(region):
         raise ConfigError(f"{region!r} is not a region: write it like us-east-1 or us-central1")
     address = _address(plugin, url, region)
@@ -108,6 +108,17 @@ def refresh(
     )
 
 
+def require_readable(plugin: str) -> None:
+    """Refuse a plugin whose prices stand in no official file that is understood.
+
+    Raises:
+        ConfigError: They cannot be read.
+    """
+    if plugin not in READABLE:
+        able = " and ".join(sorted(READABLE))
+        raise ConfigError(f"the prices of {plugin} cannot be read anew; those of {able} can")
+
+
 def _address(plugin: str, url: str | None, region: str) -> str:
     """The address of the price file; `url` may leave out the path.
 
@@ -127,8 +138,8 @@ def _address(plugin: str, url: str | None, region: str) -> str:
     plain = _ADDRESS.fullmatch(base) and "@" not in parts.netloc
     if not (official or local) or not plain or parts.query or parts.fragment:
         raise ConfigError(
-            f"prices of {plugin} are read from a host such as {default}, or from this machine, "
-            "and from nowhere else"
+            f"prices of {plugin} are read from a host such as {default}, or from an address of "
+            "this machine such as http://127.0.0.1:8000, and from nowhere else"
         )
     if parts.path.strip("/"):
         return base
@@ -189,7 +200,11 @@ def _get(
     transport: Transport, url: str, headers: Mapping[str, str], deadline: Deadline
 ) -> HttpReply:
     call = HttpCall("GET", url, {"accept": "application/json", **headers})
-    reply = transport.send(call, deadline=deadline, effect=Effect.READ)
+    try:
+        reply = transport.send(call, deadline=deadline, effect=Effect.READ)
+    except ProviderUnreachable as error:  # its hint is about endpoints
+        error.hint = "the prices that you had are kept; --from URL reads a copy on this machine"
+        raise
     if reply.status != 200:  # noqa: PLR2004 - nothing else carries the file
         raise NotAnOffer(f"it answered {reply.status}")
     return reply

@@ -87,8 +87,39 @@ def test_the_prices_of_tokens_are_listed_for_the_models_of_the_catalogue(freelan
 
 def test_prices_that_are_old_are_warned_of_in_one_line(freelane):
     ran = freelane("prices", "sagemaker")
-    assert ran.err.count("warning:") == 1
-    assert "freelane prices refresh sagemaker" in ran.err
+    (line,) = ran.err.splitlines()
+    assert line.startswith("warning: 10 prices of sagemaker are from https://github.com/")
+    assert ", as of 2023-12-31, " in line
+    assert line.endswith("freelane prices refresh sagemaker --region eu-west-1")
+
+
+@pytest.mark.parametrize(
+    ("dates", "told"),
+    [
+        (["2020-01-01", "2020-01-01"], ["2 prices of vertex are from my notes, as of 2020-01-01"]),
+        (
+            ["2020-01-01", "2020-01-02"],
+            [
+                "1 price of vertex is from my notes, as of 2020-01-01",
+                "1 price of vertex is from my notes, as of 2020-01-02",
+            ],
+        ),
+    ],
+)
+def test_old_prices_are_one_warning_for_each_source_and_date(freelane, home, dates, told):
+    folder = home / ".config/freelane/prices"
+    folder.mkdir(parents=True)
+    (folder / "mine.toml").write_text(
+        "".join(
+            f'[[price]]\nprovider = "vertex"\nmeter = "vertex.training"\nunit = "ms"\n'
+            f'attributes = {{ machine = "m{number}" }}\nusd = "0.5"\nper = "hour"\n'
+            f'source = "my notes"\nas_of = {day}\n'
+            for number, day in enumerate(dates)
+        )
+    )
+    lines = freelane("prices", "vertex").err.splitlines()
+    assert [line.removeprefix("warning: ").rpartition(", ")[0] for line in lines] == told
+    assert all("write yours into a file of the folder prices" in line for line in lines)
 
 
 def test_all_prices_are_those_of_every_plugin(freelane):
@@ -145,6 +176,8 @@ def test_the_region_of_a_refresh_is_the_configured_one(project, freelane, copy):
         (["refresh", "sagemaker", "--region", "us-east-1", "--from", "http://evil.example"],
          "nowhere else"),
         (["refresh", "local", "--region", "us-east-1"], "cannot be read anew"),
+        (["refresh", "vertex"], "cannot be read anew"),
+        (["refresh", "cloudrun"], "--region us-central1"),
         (["refresh", "sagemakr"], "did you mean sagemaker?"),
         (["refresh"], "missing argument"),
         (["sagemakr"], "did you mean sagemaker?"),

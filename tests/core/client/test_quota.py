@@ -116,5 +116,11 @@ def test_prices_carry_their_source(client):
 
 
 def test_a_refresh_wants_a_region(client):
-    with pytest.raises(ConfigError, match="no region of till is configured"):
+    with pytest.raises(ConfigError, match="no region of cloudrun is configured") as raised:
+        client.refresh_prices("cloudrun")
+    assert raised.value.hint == "freelane prices refresh cloudrun --region us-central1"
+
+
+def test_a_refresh_that_cannot_be_asks_for_no_region_first(client):
+    with pytest.raises(ConfigError, match="till cannot be read anew"):
         client.refresh_prices("till")
