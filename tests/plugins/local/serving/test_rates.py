@@ -310,10 +310,11 @@ def test_the_inventory_tells_when_an_endpoint_was_last_used(cloud, wait_until):
     assert (listed().billing, listed().costs) == (False, ())
 
 
-def test_a_refused_request_is_no_use(cloud):
+def test_a_refused_request_is_no_use(cloud, wait_until):
     handle = cloud.ready(rate=RateLimits(per_minute=1))
     assert ask(cloud, handle)[0] == 200
     used = EndpointFolder(cloud.folder(handle)).used
+    wait_until(used.exists)  # written after the answer, so that no caller waits for it
     before = used.stat().st_mtime_ns
     time.sleep(1.1)
 
