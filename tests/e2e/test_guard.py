@@ -168,6 +168,8 @@ def test_what_is_free_goes_all_the_way_and_both_counts_agree(house):
     assert [row["held"] for row in ledger.values() if row["held"]] == []
     explained = house.freelane("quota", "explain", job["id"])
     assert "meter/training" in json.dumps(explained)
+    explained = house.freelane("quota", "explain", "meter/tiny")  # what is deleted was charged too
+    assert "meter/endpoint" in json.dumps(explained)
     assert house.freelane("cleanup")["resources"] == []
     assert (cloud["standing"], cloud["timers"], cloud["unguarded"]) == ([], [], [])
 

@@ -160,7 +160,8 @@ class Quotas:
         try:
             return session.endpoint_records.get(provider or None, name, current=current).operation
         except FreelaneError:
-            return None
+            ended = session.endpoint_records.recorded(provider or current, name)
+        return None if ended is None else ended.operation
 
 
 def _user() -> str:

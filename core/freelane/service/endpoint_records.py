@@ -59,12 +59,16 @@ class EndpointRecords:
             + ", ".join(f"{endpoint.provider}/{endpoint.name}" for endpoint in named)
         )
 
-    def existing(self, provider: str, name: str) -> Endpoint | None:
-        """The endpoint that holds the name at the provider, as it is now; None if it is free."""
+    def recorded(self, provider: str, name: str) -> Endpoint | None:
+        """The endpoint that holds the name at the provider, or else the last that did."""
         with self._workspace.store.read() as connection:
-            endpoint = endpoints.get(
+            return endpoints.get(
                 connection, self._workspace.owner, provider, self._workspace.emulated, name
             )
+
+    def existing(self, provider: str, name: str) -> Endpoint | None:
+        """The endpoint that holds the name at the provider, as it is now; None if it is free."""
+        endpoint = self.recorded(provider, name)
         if endpoint is None or endpoint.state.final:
             return None
         endpoint = self.refresh(endpoint)
