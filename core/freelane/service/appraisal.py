@@ -1,7 +1,6 @@
 """What an operation asks for: the provider's estimate, on the terms of this account."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 
@@ -103,14 +102,26 @@ class Appraisal:
         return self._weigh(provider, estimate, duration=None)
 
     def terms(self, provider: Provider) -> Terms:
-        """On what terms it is used: what was said of the account, filled up by what can be read."""
+        """On what terms it is used: what was said of the account, filled up by what can be read.
+
+        Whose account it is names its counters: where that could be read a moment later, going on
+        without it would count from nothing again.
+
+        Raises:
+            ProviderError: It cannot be read now, and may be later.
+            DeadlineExceeded: The same.
+        """
         terms = self._workspace.terms(provider.name)
         if provider.quota is None or provider.info.owned:
             return terms
         if provider.name not in self._accounts:
             read = UNKNOWN_ACCOUNT
-            with suppress(ProviderError, DeadlineExceeded):  # what nobody tells stays unknown
+            try:
                 read = provider.quota.account(deadline=self._workspace.deadline(READ_S))
+            except ProviderError as error:
+                if error.retryable:
+                    raise
+                # What nobody tells stays unknown.
             self._accounts[provider.name] = _filled(read, terms.account)
         return replace(terms, account=self._accounts[provider.name])
 

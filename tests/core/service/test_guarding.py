@@ -7,8 +7,10 @@ import pytest
 
 from freelane.errors import (
     CapabilityUnsupported,
+    DeadlineExceeded,
     EndpointNotReady,
     OutcomeUnknown,
+    PermissionDenied,
     ProviderUnreachable,
     QuotaExceeded,
     ResourceConflict,
@@ -461,6 +463,42 @@ def test_an_unknown_account_is_refused_naming_the_key(new_process, cloud, script
     assert cloud.calls == []
     cloud.account = Account(plan=Plan.LEGACY)
     assert train(new_process(), job_spec).handle is not None
+
+
+@pytest.mark.parametrize(
+    "error", [ProviderUnreachable("reset", provider="cloud"), DeadlineExceeded("15 s are over")]
+)
+def test_an_account_that_cannot_be_read_now_is_not_counted_from_nothing(
+    error, new_process, cloud, script, job_spec, tight, monkeypatch, clock
+):
+    cloud.account = Account(id="1234")
+    train(new_process(), job_spec)  # all that is free
+    other = replace(job_spec, name="other")
+
+    def fail(port, *, deadline):
+        raise error
+
+    house = new_process()
+    with monkeypatch.context() as patched:
+        patched.setattr(script.Reporter, "account", fail)
+        cloud.account = Account()
+        with pytest.raises(type(error)):
+            train(house, other, spec_hash="h2")
+    cloud.account = Account(id="1234")
+    with pytest.raises(QuotaExceeded):
+        train(house, other, spec_hash="h2")
+
+
+def test_an_account_that_may_not_be_read_is_as_it_was_said_to_be(
+    new_process, cloud, script, job_spec, monkeypatch
+):
+    def refuse(port, *, deadline):
+        raise PermissionDenied("not yours to see", provider="cloud")
+
+    monkeypatch.setattr(script.Reporter, "account", refuse)
+    cloud.account = Account(id="1234")
+    train(new_process(), job_spec)
+    assert cloud.calls == ["submit"]
 
 
 def test_an_account_that_does_not_have_the_allowance_pays(new_process, cloud, script, job_spec):
