@@ -203,6 +203,8 @@ def predict(
             address, instances, parameters=options, timeout_s=timeout_s
         )
 
+    rows = "1 row" if len(instances) == 1 else f"{len(instances)} rows"
+
     def people() -> None:
         for prediction in answer.predictions:
             click.echo(
@@ -211,7 +213,7 @@ def predict(
                 else json.dumps(prediction, ensure_ascii=False)
             )
         output.note(
-            f"{len(instances)} rows to {answer.provider}/{answer.endpoint} in "
+            f"{rows} to {answer.provider}/{answer.endpoint} in "
             f"{render.seconds_text(answer.latency_ms / 1000)}"
         )
 

@@ -60,6 +60,7 @@ def test_predict_prints_one_answer_a_row(served, freelane):
     ran = freelane("predict", "tiny", "--data", rows([1, 2]))
     assert ran.out == "2.0\n4.0\n"
     assert "2 rows to local/tiny in " in ran.err
+    assert "1 row to local/tiny in " in freelane("predict", "tiny", "--data", rows([1])).err
 
 
 def test_rows_come_from_standard_input_too(served, command):
