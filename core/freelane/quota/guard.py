@@ -125,11 +125,8 @@ class Guard:
         """
         now = self._clock.now()
         standing = ledger.find(connection, key, lock=True)
-        if standing is not None and standing.state not in {State.RELEASED, State.LAPSED}:
-            holds: tuple[
-                Hold, ...
-            ] = ()  # the ledger answers the same grant, whatever is left by now
-        else:
+        holds: tuple[Hold, ...] = ()  # what stands is answered again, whatever is left by now
+        if standing is None:
             demands, also = _grounded(connection, demands, now)
             balances = ledger.balances(connection, touched(demands, also), now)
             allocation = allocate(demands, balances, rule, stepped_back_from=also)

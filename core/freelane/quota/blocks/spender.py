@@ -237,8 +237,8 @@ class Spender:
     def _draw_anew(self, pool: _Pool, lines: Sequence[Line]) -> Taken:
         for _ in range(_TRIES):
             with self._lock:
-                taken = self._draw(pool, lines)  # another thread may have been here
-                if taken is not None:
+                taken = self._draw(pool, lines)
+                if taken is not None:  # pragma: no cover - another thread has just been here
                     return taken
                 self._retire(pool)
                 unwritten = self._unwritten()
