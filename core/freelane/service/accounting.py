@@ -195,11 +195,15 @@ class Accounting:
     def accrue(self) -> int:
         """Post the time of everything that stands longer than was held; how many there were."""
         workspace = self._workspace
-        with workspace.store.begin() as connection:
-            now = workspace.clock.now()
+        now = workspace.clock.now()
+        with workspace.store.read() as connection:
             late = accruals.late(connection, workspace.owner, now)
-            for accrual in late:
-                self._accrue(connection, accrual, now)
+        for one in late:
+            # A transaction each: counters are locked in their order within one operation only.
+            with workspace.store.begin() as connection:
+                standing = accruals.get(connection, workspace.owner, one.operation)
+                if standing is not None and standing.ended is None and standing.until < now:
+                    self._accrue(connection, standing, now)
         return len(late)
 
     def stands(self, operation: str) -> None:
