@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
+_TO_PAY = 'to pay: [guard] policy = "budget" and budget = "10 USD/month"'
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
     """What a reservation was granted for, kept with it: it is settled by the same terms."""
@@ -243,7 +246,7 @@ class Guard:
             hint=hint,
         )
 
-    def _words(self, short: Shortfall) -> tuple[str, str | None]:
+    def _words(self, short: Shortfall) -> tuple[str, str]:
         source = short.source
         if short.price_unknown and (source is None or short.limit == 0):
             return (
@@ -253,19 +256,15 @@ class Guard:
         part = "the rest" if short.asked > short.requested else "it"
         cost = "" if short.nano_usd is None else f"; {part} would cost {show_usd(short.nano_usd)}"
         if source is None:
-            hint = 'to pay: [guard] policy = "budget" and budget = "10 USD/month"'
-            return f"{short.what}: no free allowance covers it{cost}", self._paying(hint)
+            pays = self._spending.policy is not Policy.FREE
+            hint = "freelane quota" if pays else _TO_PAY
+            return f"{short.what}: no free allowance covers it{cost}", hint
         asked = show_amount(short.asked, short.unit)
         left = show_amount(max(0, short.limit - short.used), short.unit)
         of = show_amount(short.limit, short.unit)
         reset = f", it resets {short.resets_at:%Y-%m-%d %H:%M} UTC" if short.resets_at else ""
         message = f"{short.what}: {asked} asked, {left} of {of} left of {source.title}{reset}"
-        if source.kind is Kind.BUDGET:
-            return message, "freelane quota"
-        return message + cost, self._paying("freelane quota")
-
-    def _paying(self, hint: str) -> str:
-        return hint if self._spending.policy is Policy.FREE else "freelane quota"
+        return message + ("" if source.kind is Kind.BUDGET else cost), "freelane quota"
 
 
 def _question(allocation: Allocation) -> str:
