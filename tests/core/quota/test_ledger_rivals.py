@@ -168,6 +168,9 @@ def test_what_lapsed_is_posted_once_by_all_who_expire_at_the_same_time(
         thread.start()
     for thread in threads:
         thread.join()
+    # Nobody waits, so a row that one had locked without its counter may have been left by all.
+    with stores[0].begin() as c:
+        posted.extend(one.id for one in ledger.expire(c, noon + LEASE))
     assert len(posted) == len(set(posted)) == 50
     assert glance(day) == Balance(used=50)
 
