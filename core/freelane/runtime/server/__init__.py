@@ -1,0 +1,1 @@
+"""The inference server of an endpoint on this machine: one HTTP process, workers beside it."""
