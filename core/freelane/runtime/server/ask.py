@@ -48,6 +48,8 @@ class Ask:
     parameters: bytes = b""
     key: Hashable | None = None
     """Only asks of equal keys share a batch: the same shape and parameters."""
+    is_run: bool = False
+    """The model has been asked: set by the runner when it hands the ask over."""
     is_over: bool = False
     """Answered, failed or cancelled: nothing more is told."""
     resume: Callable[[], None] | None = field(default=None, repr=False)

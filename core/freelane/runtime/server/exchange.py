@@ -14,7 +14,17 @@ Header = tuple[str, str]
 class Exchange(ABC):
     """A request, and where its answer goes. Answer once: `reply`, or `begin`, `send`..., `end`."""
 
-    __slots__ = ("body", "headers", "id", "method", "on_gone", "path", "query", "started")
+    __slots__ = (
+        "app_note",
+        "body",
+        "headers",
+        "id",
+        "method",
+        "on_gone",
+        "path",
+        "query",
+        "started",
+    )
 
     method: str
     path: str
@@ -31,6 +41,9 @@ class Exchange(ABC):
     """When its first byte came, on the monotonic clock of the event loop."""
     on_gone: Callable[[], None] | None
     """Called once if the caller hangs up before the answer is complete."""
+
+    app_note: object
+    """What the App keeps of it between `head` and `finished`; None at first."""
 
     @abstractmethod
     def reply(
@@ -81,10 +94,12 @@ class App(Protocol):
         """The request is complete: answer it now or later."""
         ...
 
-    def refuse(self, exchange: Exchange | None, problem: Exception) -> tuple[int, str, bytes]:
-        """Status, content type and body for what the HTTP layer or `head` refuses.
+    def refuse(
+        self, exchange: Exchange | None, problem: Exception
+    ) -> tuple[int, str, bytes, Sequence[Header]]:
+        """Status, content type, body and all headers for what the HTTP layer or `head` refuses.
 
-        `exchange` is None where no head could be read. The HTTP layer adds the problem's headers.
+        `exchange` is None where no head could be read; x-request-id is added then too.
         """
         ...
 
