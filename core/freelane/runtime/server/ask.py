@@ -43,7 +43,7 @@ class Ask:
     """As `frames` describes it; ROWS: the rows of this request, joined by commas, no brackets."""
     listener: Listener
     deadline: float
-    """On the loop's monotonic clock: it is answered by then, one way or the other."""
+    """By `time.monotonic`: it is answered by then, one way or the other."""
     rows: int = 0
     parameters: bytes = b""
     key: Hashable | None = None

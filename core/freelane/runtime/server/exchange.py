@@ -38,7 +38,7 @@ class Exchange(ABC):
     id: str
     """Names the request in the answer's x-request-id and in the log."""
     started: float
-    """When its first byte came, on the monotonic clock of the event loop."""
+    """When its first byte came, by `time.monotonic`."""
     on_gone: Callable[[], None] | None
     """Called once if the caller hangs up before the answer is complete."""
 
