@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 
 class Problem(Exception):
     """The request cannot be answered; the message names no path, process or traceback."""
@@ -113,6 +115,16 @@ class RateExceeded(Problem):
         self.details = details
 
 
+class Busy(Problem):
+    """Too many wait already."""
+
+    status = 429
+    type = "busy"
+
+    def __init__(self, message: str = "too many requests wait already") -> None:
+        super().__init__(message, headers={"Retry-After": "1"})
+
+
 class ModelError(Problem):
     """The user's code raised; the message holds the error's type and text, no more."""
 
@@ -125,3 +137,44 @@ class Unavailable(Problem):
 
     status = 503
     type = "unavailable"
+
+
+class TimedOut(Problem):
+    """The model did not answer in time."""
+
+    status = 504
+    type = "timeout"
+
+    def __init__(self, message: str = "the model did not answer in time") -> None:
+        super().__init__(message)
+
+
+class OutOfMemory(Problem):
+    """The model's memory does not suffice for this request alone."""
+
+    status = 507
+    type = "out_of_memory"
+
+
+def write(problem: Problem) -> bytes:
+    """The problem as a worker tells it to its server."""
+    document = {
+        "status": problem.status,
+        "type": problem.type,
+        "message": problem.message,
+        "headers": problem.headers,
+        "details": problem.details,
+    }
+    return json.dumps(document).encode()
+
+
+def read(data: bytes) -> Problem:
+    """Its opposite; what is no problem either is told as the model's error."""
+    try:
+        document = json.loads(data)
+        problem = Problem(str(document["message"]), headers=dict(document["headers"]))
+        problem.details = dict(document["details"])
+        problem.status, problem.type = int(document["status"]), str(document["type"])
+    except (ValueError, KeyError, TypeError):
+        return ModelError("the model failed, and its worker did not say how")
+    return problem
