@@ -19,6 +19,7 @@ from freelane.contract.provider import (
     Provider,
     ProviderContext,
     ProviderInfo,
+    RateLedger,
     RationCommand,
 )
 from freelane.errors import (
@@ -264,6 +265,15 @@ class Session:
             folder=Path(self.folder) / name,
             environ=environ,
             ration=self._ration(name),
+            rates=self._rates(),
+        )
+
+    def _rates(self) -> RateLedger:
+        """Where an endpoint's server counts its rate: this very database."""
+        url = self.config.database_url
+        return RateLedger(
+            folder=Path(self.folder),
+            env={"FREELANE_DATABASE_URL": url.get_secret_value()} if url else {},
         )
 
     def _ration(self, name: str) -> RationCommand:

@@ -75,6 +75,16 @@ class RationCommand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLedger:
+    """Where an endpoint's server, run here, counts its rate."""
+
+    folder: Path
+    """Where SQLite's file lies."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """May hold a password: for the environment of the server's process alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderContext:
     """What core hands a provider when it wires its ports."""
 
@@ -88,6 +98,8 @@ class ProviderContext:
     """Where the provider may keep files of its own; it may not exist yet."""
     environ: Mapping[str, str] = field(repr=False)
     ration: RationCommand | None = None
+    """None: nobody counts on a ledger here."""
+    rates: RateLedger | None = None
     """None: nobody counts on a ledger here."""
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from freelane.errors import ConfigError
 from freelane.model.resources import parse_duration, parse_size
@@ -27,6 +27,8 @@ def _size(value: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
 Python = Literal["current", "venv"]
+_LONGEST = timedelta(days=1)
+_LAST_PORT = 65_535
 
 
 class LocalTrainConfig(BaseModel):
@@ -47,11 +49,40 @@ class LocalDeployConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     python: Python = "current"
-    """As in `[providers.local.train]`, for the endpoint's process."""
+    """As in `[providers.local.train]`, for the processes that hold the model."""
     grace: Duration = timedelta(seconds=10)
-    """How long requests under way may take when an endpoint is deleted."""
+    """How long requests under way may take when an endpoint is deleted, or its model replaced."""
     start_timeout: Duration = timedelta(minutes=5)
     """How long the model may take to load before the endpoint has failed."""
+    isolation: Literal["process", "none"] = "process"
+    """`process` runs the model in processes of its own, which may crash or hang; `none` calls it
+    in the server's, the fastest way to serve a small model that is trusted."""
+    max_batch_size: int = Field(default=64, ge=1, le=65_536)
+    """Rows in one call of the model, at most; one request with more is a call of its own."""
+    max_queue: int = Field(default=1024, ge=1, le=1_000_000)
+    """Requests that wait for the model, at most; the next one is answered 429."""
+    timeout: Duration = Field(default=timedelta(minutes=1), gt=timedelta(), le=_LONGEST)
+    """How long a request may take; a call of the model that takes longer is ended."""
+    park_after: Duration = Field(default=timedelta(minutes=15), gt=timedelta())
+    """With `replicas.min = 0` the model is unloaded when nobody has asked for so long."""
+    worker_memory: Size | None = None
+    """A process of the model that holds more is replaced, between two calls."""
+    warm_up: str | None = None
+    """A file of the project: a request's body, answered once before the endpoint is READY."""
+    access_log: bool = True
+    """Whether each request is a line of the endpoint's access.log."""
+    port: int = Field(default=0, ge=0, le=_LAST_PORT)
+    """Where it listens on 127.0.0.1; 0 takes a free one, for as long as the endpoint stands."""
+    async_folder: Path | None = None
+    """What `s3://BUCKET/KEY` of asynchronous invocations lies below; absent: there are none."""
+
+    @model_validator(mode="after")
+    def _check_isolation(self) -> "LocalDeployConfig":
+        if self.isolation == "none" and self.python != "current":
+            raise ValueError(
+                'isolation = "none" shares Freelane\'s own process; set python = "current"'
+            )
+        return self
 
 
 class LocalConfig(BaseModel):

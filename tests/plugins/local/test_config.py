@@ -28,11 +28,20 @@ def test_durations_and_sizes_are_written_as_elsewhere():
         {"min_free_disk": "much"},
         {"train": {"python": "conda"}},
         {"train": {"grace": "-1s"}},
+        {"deploy": {"isolation": "container"}},
+        {"deploy": {"max_batch_size": 0}},
+        {"deploy": {"timeout": "0s"}},
+        {"deploy": {"port": 65536}},
     ],
 )
 def test_what_is_not_a_key_or_a_value_is_refused(table):
     with pytest.raises(ValidationError):
         LocalConfig.model_validate(table)
+
+
+def test_a_model_in_the_servers_own_process_needs_its_python():
+    with pytest.raises(ValidationError, match='set python = "current"'):
+        LocalConfig.model_validate({"deploy": {"isolation": "none", "python": "venv"}})
 
 
 def test_declaring_the_provider_loads_neither_its_config_nor_its_ports():

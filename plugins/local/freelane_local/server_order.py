@@ -1,0 +1,93 @@
+"""What an endpoint's server is asked to be: the JSON file that it is started with.
+
+The fields are those of `freelane.runtime.server.order`. What the deployer knows stands in the
+revision's record; what only the supervisor knows is added when a server is started. Neither holds
+a secret.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from freelane.contract.provider import RateLedger
+from freelane.errors import ConfigError
+from freelane.model.endpoint import EndpointSpec, RateLimits
+from freelane_local import records
+from freelane_local.config import LocalDeployConfig
+
+
+def wishes(spec: EndpointSpec, options: LocalDeployConfig, *, section: str) -> records.Document:
+    """What a revision's server is to be, as far as its spec says.
+
+    Raises:
+        ConfigError: `warm_up` names no file of the project.
+    """
+    artifact = Path(spec.artifact.uri)
+    folder = options.async_folder
+    return {
+        "name": spec.name,
+        "model": str(artifact / "model"),
+        "manifest": str(artifact / "manifest.json"),
+        "digest": spec.artifact.digest,
+        "isolation": options.isolation,
+        "workers_min": spec.replicas.min,
+        "workers_max": max(1, spec.replicas.max),
+        "max_batch_size": options.max_batch_size,
+        "max_queue": options.max_queue,
+        "timeout_s": options.timeout.total_seconds(),
+        "start_timeout_s": options.start_timeout.total_seconds(),
+        "park_after_s": options.park_after.total_seconds(),
+        "worker_memory_bytes": options.worker_memory,
+        "grace_s": options.grace.total_seconds(),
+        "warm_up": _warm_up(spec, options.warm_up, section=section),
+        "async_folder": None if folder is None else str(spec.source / folder.expanduser()),
+    }
+
+
+def rate_order(
+    ledger: RateLedger, rate: RateLimits, *, provider: str, subject: str, emulated: bool
+) -> records.Document | None:
+    """Where the endpoint's limits are counted; None where it has none."""
+    limits = {
+        "minute": rate.per_minute,
+        "hour": rate.per_hour,
+        "day": rate.per_day,
+        "month": rate.per_month,
+    }
+    if all(limit is None for limit in limits.values()):
+        return None
+    return {
+        "folder": str(ledger.folder),
+        "provider": provider,
+        "emulated": emulated,
+        "subject": subject,
+        **limits,
+    }
+
+
+def order(
+    wished: Mapping[str, object],
+    *,
+    bundle: Path,
+    python: str,
+    cards: list[str],
+    files: Mapping[str, Path | None],
+    expires_at: float | None,
+) -> records.Document:
+    """The whole order; `files` are token_file, ready_file, used_file and access_log."""
+    return {
+        **wished,
+        "bundle": str(bundle),
+        "python": python,
+        "cards": cards,
+        **{name: None if path is None else str(path) for name, path in files.items()},
+        "expires_at": expires_at,
+    }
+
+
+def _warm_up(spec: EndpointSpec, name: str | None, *, section: str) -> str | None:
+    if name is None or name in spec.files:
+        return name
+    raise ConfigError(
+        f"warm_up = {name!r} in [{section}] is no file of the project's code; put it beside "
+        f"{spec.script}, and see that neither .gitignore nor exclude leaves it out"
+    )
