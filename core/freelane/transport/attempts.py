@@ -97,6 +97,21 @@ class Trial:
         asked_s = retry_after_s(reply.headers.get("retry-after"), now=now)
         return self._next_pause_s(max(asked_s or 0.0, next(self._pauses)))
 
+    def cut_off(self, failure: Exception) -> FreelaneError:
+        """What the caller is told where an answer that had begun was not read to its end."""
+        peer, why = self._peer, str(failure) or type(failure).__name__
+        if isinstance(failure, Oversized):
+            return self._error(failure)
+        if not isinstance(failure, TimedOut):
+            return ProviderUnreachable(
+                f"the answer of {peer} broke off: {why}",
+                provider=self._provider,
+                operation=self._operation,
+            )
+        if self._deadline.passed:
+            return DeadlineExceeded(f"the answer of {peer} was not complete within the deadline")
+        return DeadlineExceeded(f"{peer} stopped in the middle of its answer")
+
     def _next_pause_s(self, pause_s: float) -> float | None:
         """The pause, if an attempt is left and the deadline outlasts the pause."""
         remaining_s = self._deadline.remaining_s

@@ -7,7 +7,8 @@ content coding is asked for.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import httpcore
 
@@ -31,6 +32,8 @@ class _Until(float):
     """A time-out that knows its deadline; httpcore hands it down to every read and write."""
 
     deadline: Deadline
+    longest_s: float = float("inf")
+    """How long one read may take, whatever is left in all."""
 
     @classmethod
     def of(cls, deadline: Deadline, at_most_s: float = 1e9) -> "_Until":
@@ -46,7 +49,8 @@ def _left_s(timeout_s: float | None) -> float | None:
     left_s = timeout_s.deadline.remaining_s
     if left_s == 0.0:
         raise httpcore.ReadTimeout
-    return left_s
+    longest_s = timeout_s.longest_s
+    return longest_s if left_s is None else min(left_s, longest_s)
 
 
 class _Stream(httpcore.NetworkStream):
@@ -110,31 +114,78 @@ class Connections:
             Oversized: The answer is larger than `max_reply_bytes`.
             Malformed: The call cannot be sent as HTTP.
         """
+        opened = self.open(call, deadline=deadline)
         try:
-            with self._pool.stream(
-                call.method,
-                call.url,
-                headers=_headers(call.headers),
-                content=call.body or None,
-                extensions={"timeout": _timeouts(deadline)},
-            ) as response:
-                body = bytearray()
-                for chunk in response.iter_stream():
-                    body += chunk
-                    _check_size(body, self._max_reply_bytes)
-                return _reply(response, body)
-        except httpcore.TimeoutException as error:
-            raise _timed_out(error) from error
-        except _UNSENT as error:
-            raise Unsent(str(error)) from error
-        except _UNANSWERED as error:
-            raise Unanswered(str(error)) from error
-        except (*_MALFORMED, UnicodeError, ValueError) as error:
-            raise Malformed(str(error)) from error
+            return opened.whole()
+        finally:
+            opened.close()
+
+    def open(
+        self, call: HttpCall, *, deadline: Deadline, longest_pause_s: float | None = None
+    ) -> "Opened":
+        """Send once and read the head of the answer; the body is read as it comes.
+
+        Reading it ends by the deadline, and when nothing has come for `longest_pause_s`. Raises
+        what `exchange` raises.
+        """
+        timeouts = _timeouts(deadline)
+        ending = ExitStack()
+        with _told():
+            response = ending.enter_context(
+                self._pool.stream(
+                    call.method,
+                    call.url,
+                    headers=_headers(call.headers),
+                    content=call.body or None,
+                    extensions={"timeout": timeouts},
+                )
+            )
+        if longest_pause_s is not None:
+            timeouts["read"].longest_s = longest_pause_s
+        return Opened(response, ending, self._max_reply_bytes)
 
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
+
+
+class Opened:
+    """An answer whose head was read; `close` it, and with it a connection that has more to say."""
+
+    def __init__(self, response: httpcore.Response, ending: ExitStack, most_bytes: int) -> None:
+        self._response = response
+        self._ending = ending
+        self._most_bytes = most_bytes
+        self.status = response.status
+        self.headers = _reply_headers(response)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body, each part of it as soon as it is there.
+
+        Raises:
+            Unanswered: It broke off (TimedOut: by the deadline, or nothing came for too long).
+            Oversized: It is larger than the transport reads.
+        """
+        read = 0
+        with _told():
+            parts = iter(self._response.iter_stream())
+        while True:
+            with _told():
+                part = next(parts, None)
+            if part is None:
+                return
+            read += len(part)
+            _check_size(read, self._most_bytes)
+            yield part
+
+    def whole(self) -> HttpReply:
+        """The answer with all that is left of its body; raises what `chunks` raises."""
+        return HttpReply(self.status, self.headers, b"".join(self.chunks()))
+
+    def close(self) -> None:
+        """Read no more of it."""
+        with _told():
+            self._ending.close()
 
 
 class AsyncConnections:
@@ -150,7 +201,7 @@ class AsyncConnections:
 
     async def exchange(self, call: HttpCall, *, deadline: Deadline) -> HttpReply:
         """Send once and read the whole answer; raises what `Connections.exchange` raises."""
-        try:
+        with _told():
             async with (
                 asyncio.timeout(deadline.remaining_s),
                 self._pool.stream(
@@ -164,25 +215,32 @@ class AsyncConnections:
                 body = bytearray()
                 async for chunk in response.aiter_stream():
                     body += chunk
-                    _check_size(body, self._max_reply_bytes)
-                return _reply(response, body)
-        except TimeoutError as error:
-            raise TimedOut from error
-        except httpcore.TimeoutException as error:
-            raise _timed_out(error) from error
-        except _UNSENT as error:
-            raise Unsent(str(error)) from error
-        except _UNANSWERED as error:
-            raise Unanswered(str(error)) from error
-        except (*_MALFORMED, UnicodeError, ValueError) as error:
-            raise Malformed(str(error)) from error
+                    _check_size(len(body), self._max_reply_bytes)
+                return HttpReply(response.status, _reply_headers(response), bytes(body))
 
     async def close(self) -> None:
         """Close every connection."""
         await self._pool.aclose()
 
 
-def _timeouts(deadline: Deadline) -> dict[str, float]:
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what httpcore raises in the words of `attempts`."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise TimedOut from error
+    except httpcore.TimeoutException as error:
+        raise _timed_out(error) from error
+    except _UNSENT as error:
+        raise Unsent(str(error)) from error
+    except _UNANSWERED as error:
+        raise Unanswered(str(error)) from error
+    except (*_MALFORMED, UnicodeError, ValueError) as error:
+        raise Malformed(str(error)) from error
+
+
+def _timeouts(deadline: Deadline) -> dict[str, _Until]:
     connect = _Until.of(deadline, LONGEST_CONNECT_S)
     rest = _Until.of(deadline)
     return {"connect": connect, "pool": rest, "read": rest, "write": rest}
@@ -198,14 +256,14 @@ def _headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-def _check_size(body: bytearray, most_bytes: int) -> None:
-    if len(body) > most_bytes:
+def _check_size(size_bytes: int, most_bytes: int) -> None:
+    if size_bytes > most_bytes:
         raise Oversized(f"the answer is larger than {most_bytes} bytes")
 
 
-def _reply(response: httpcore.Response, body: bytearray) -> HttpReply:
+def _reply_headers(response: httpcore.Response) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in response.headers:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return HttpReply(response.status, headers, bytes(body))
+    return headers

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -10,9 +12,45 @@ from freelane.transport.attempts import Effect, Trial
 from freelane.waiting import Deadline
 
 if TYPE_CHECKING:
-    from freelane.transport.connections import AsyncConnections, Connections
+    from freelane.transport.connections import AsyncConnections, Connections, Opened
 
 MAX_REPLY_BYTES = 64 * 2**20
+
+
+class Stream:
+    """An answer that is read as it comes."""
+
+    def __init__(self, opened: "Opened", trial: Trial) -> None:
+        self._opened = opened
+        self._trial = trial
+
+    @property
+    def status(self) -> int:
+        return self._opened.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Names in lower case."""
+        return self._opened.headers
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The body, each part of it as soon as it is there.
+
+        Raises:
+            ProviderUnreachable: It broke off.
+            DeadlineExceeded: It was not complete in time, or nothing more came for too long.
+            ProviderInternal: It is larger than the transport reads.
+        """
+        from freelane.transport.connections import FAILURES  # noqa: PLC0415 - it is loaded by now
+
+        try:
+            yield from self._opened.chunks()
+        except FAILURES as failure:
+            raise self._trial.cut_off(failure) from failure
+
+    def read(self) -> HttpReply:
+        """The whole of it; raises what iterating raises."""
+        return HttpReply(self.status, self.headers, b"".join(self))
 
 
 class Transport:
@@ -59,6 +97,31 @@ class Transport:
                     return reply
             deadline.clock.sleep(pause_s or 0.0)
 
+    @contextmanager
+    def stream(
+        self,
+        call: HttpCall,
+        *,
+        deadline: Deadline,
+        longest_pause_s: float | None = None,
+        provider: str | None = None,
+    ) -> Iterator[Stream]:
+        """Send `call` as `send` does a RUN, and read the answer as it comes.
+
+        Leaving the block ends the connection of an answer that was not read to its end: who
+        answers may stop. The deadline is total; once the head is there, nothing may come for
+        `longest_pause_s` at most. Raises what `send` raises, and what iterating raises.
+        """
+        from freelane.transport.connections import FAILURES  # noqa: PLC0415 - 65 ms, first call
+
+        trial = Trial(call, deadline=deadline, effect=Effect.RUN, provider=provider)
+        opened = self._begin(call, trial, deadline=deadline, longest_pause_s=longest_pause_s)
+        try:
+            yield Stream(opened, trial)
+        finally:
+            with suppress(*FAILURES):
+                opened.close()
+
     def close(self) -> None:
         """Close every connection; a later call opens new ones."""
         with self._opening:
@@ -76,6 +139,19 @@ class Transport:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _begin(
+        self, call: HttpCall, trial: Trial, *, deadline: Deadline, longest_pause_s: float | None
+    ) -> "Opened":
+        from freelane.transport.connections import FAILURES  # noqa: PLC0415 - 65 ms, first call
+
+        connections = self._open()
+        while True:
+            deadline.check("the call")
+            try:
+                return connections.open(call, deadline=deadline, longest_pause_s=longest_pause_s)
+            except FAILURES as failure:
+                deadline.clock.sleep(trial.after_failure(failure))
 
     def _open(self) -> "Connections":
         from freelane.transport.connections import Connections  # noqa: PLC0415 - 65 ms, first call

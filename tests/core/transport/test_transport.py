@@ -37,6 +37,7 @@ class Peer:
         self.connections = 0
         self._threads = []
         self._ending = threading.Event()
+        self.hung_up = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/x"
@@ -91,7 +92,7 @@ class Peer:
                     return data
         return None
 
-    def _act(self, connection, act):
+    def _act(self, connection, act):  # noqa: C901 - one branch an act
         if act == "hang":
             self._ending.wait()
         elif act == "reset":
@@ -100,6 +101,16 @@ class Peer:
             connection.sendall(b"HTTP/1.1 200 OK\r\n")
             while not self._ending.wait(0.02):
                 connection.sendall(b"a")
+        elif act == "stall body":
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nfirst")
+            while not self._ending.is_set():
+                with contextlib.suppress(TimeoutError):
+                    if connection.recv(1) == b"":
+                        self.hung_up.set()
+                        return False
+        elif act == "break body":
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nfirst")
+            return False
         elif act == "drip body":
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
             while not self._ending.wait(0.02):
@@ -286,3 +297,98 @@ def test_threads_share_one_transport(peer):
 def test_a_transport_loads_its_http_library_on_the_first_call():
     code = "import sys, freelane.transport.http; sys.exit('httpcore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@contextlib.contextmanager
+def streamed(peer, *, seconds=5, longest_pause_s=None, max_reply_bytes=1000):
+    with (
+        Transport(max_reply_bytes=max_reply_bytes) as transport,
+        transport.stream(
+            post(peer), deadline=Deadline(SystemClock(), seconds), longest_pause_s=longest_pause_s
+        ) as stream,
+    ):
+        yield stream
+
+
+def test_a_streamed_answer_comes_part_by_part(peer):
+    peer.acts = ["stall body"]
+    with streamed(peer) as stream:
+        assert (stream.status, stream.headers["content-length"]) == (200, "100000")
+        assert next(iter(stream)) == b"first"
+
+
+def test_a_streamed_answer_is_read_whole_too(peer):
+    peer.acts = [CHUNKED + b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"]
+    with streamed(peer) as stream:
+        assert stream.read().body == b"abc"
+
+
+def test_leaving_a_streamed_answer_ends_its_connection(peer):
+    peer.acts = ["stall body"]
+    with streamed(peer) as stream:
+        parts = iter(stream)
+        next(parts)
+        assert not peer.hung_up.is_set()
+    assert peer.hung_up.wait(5)
+
+
+def test_the_connection_of_a_streamed_answer_serves_the_next_call(peer):
+    with Transport() as transport:
+        for _ in range(3):
+            deadline = Deadline(SystemClock(), 5)
+            with transport.stream(post(peer), deadline=deadline) as stream:
+                assert b"".join(stream) == b"hi"
+    assert peer.connections == 1
+
+
+def test_a_streamed_answer_ends_by_the_deadline(peer):
+    peer.acts = ["drip body"]
+    begun = time.monotonic()
+    with streamed(peer, seconds=0.4) as stream, pytest.raises(DeadlineExceeded, match="complete"):
+        list(stream)
+    assert time.monotonic() - begun < 1.5
+
+
+def test_a_streamed_answer_may_pause_only_for_so_long(peer):
+    peer.acts = ["stall body"]
+    begun = time.monotonic()
+    with (
+        streamed(peer, seconds=30, longest_pause_s=0.2) as stream,
+        pytest.raises(DeadlineExceeded, match="stopped in the middle"),
+    ):
+        list(stream)
+    assert time.monotonic() - begun < 5
+
+
+def test_the_head_of_a_streamed_answer_may_take_longer_than_a_pause(peer):
+    peer.acts = [OK]
+    with streamed(peer, longest_pause_s=0.0001) as stream:
+        assert stream.status == 200
+
+
+def test_a_streamed_answer_that_breaks_off_is_told(peer):
+    peer.acts = ["break body"]
+    with streamed(peer) as stream, pytest.raises(ProviderUnreachable, match="broke off"):
+        list(stream)
+
+
+def test_a_streamed_answer_past_the_cap_is_refused(peer):
+    peer.acts = [b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b"a" * 5000]
+    with streamed(peer) as stream, pytest.raises(ProviderInternal, match="larger than 1000 bytes"):
+        list(stream)
+
+
+def test_a_streamed_call_that_was_sent_is_never_sent_again(peer):
+    peer.acts = ["reset"]
+    with pytest.raises(ProviderUnreachable, match="may have run"), streamed(peer):
+        pass
+    assert len(peer.requests) == 1
+
+
+def test_what_fails_while_a_streamed_answer_is_read_is_not_the_transports(peer):
+    peer.acts = ["stall body"]
+    with pytest.raises(TimeoutError, match="mine"), streamed(peer):
+        raise TimeoutError("mine")
