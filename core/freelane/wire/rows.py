@@ -1,0 +1,200 @@
+"""The rows of a predict request, as bytes: its structure is read, its values are not built.
+
+The model's side reads the values, of a whole batch at once. What is taken here is exactly what
+`native.decode_request` takes: a body that needs a closer look is read by that, and written anew.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from freelane.model.prediction import PredictionRequest
+from freelane.wire.native import decode_request
+from freelane.wire.strict_json import MAX_BODY_BYTES, MAX_DEPTH, BodyRefused, dumps, loads
+
+Shape = bytes | tuple[bytes, bytes]
+
+
+class Rows(msgspec.Struct, frozen=True, gc=False):
+    """Instances that a model is asked about."""
+
+    instances: bytes
+    """The JSON of all of them, joined by commas, without the brackets around."""
+    count: int
+    parameters: bytes = b""
+    """The JSON object, or nothing."""
+    key: tuple[bytes, Shape] | None = None
+    """Rows of equal keys may share a batch: parameters and shape are the same. None: alone."""
+
+
+class _Request(msgspec.Struct):
+    instances: list[msgspec.Raw]
+    parameters: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+# What msgspec lets through and JSON of ours does not have: other bytes than UTF-8, numbers beyond
+# a double, integers beyond 308 digits, depth. Each has a cheap sign; the closer look is for those.
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER = b"0" * 200
+_LARGE_EXPONENT = re.compile(rb"[eE]\+?0*[1-9]\d\d")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_SHALLOW = 8
+_DIGITS = b"0123456789.-+ \t\r\n"
+_IN_NUMBERS = b"0123456789.-+eE \t\r\n"
+_PLAIN = re.compile(rb'\{"instances":\[([\[\],nul]*)\](?:,"parameters":null)?\}')
+_QUOTED = re.compile(rb'"([^"]*)"(\s*:)?')
+_MANY = 8  # rows: such a request is a batch of its own, unless their shape is quickly told
+
+_known: dict[bytes, tuple[bytes, Shape]] = {}
+"""Keys by what is left of plain requests without numbers: most have the shape of another."""
+_MOST_KNOWN = 256
+_LONGEST_KNOWN = 4096
+
+
+def read_rows(body: bytes) -> Rows:
+    """The rows of `{"instances": [...], "parameters": {...}}`.
+
+    Raises:
+        BodyRefused: 413 or 400 for what is no JSON of ours, 422 for JSON of another shape.
+    """
+    bare = body.translate(None, _DIGITS)
+    key = _known.get(bare)
+    if key is not None:
+        is_doubtful = len(body) > MAX_BODY_BYTES or _has_long_number(body, bare)
+    else:
+        is_doubtful = _is_doubtful(body, bare)
+    if is_doubtful:
+        return rows_of(decode_request(body))
+    try:
+        request = _REQUEST.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return rows_of(decode_request(body))
+    raws = request.instances
+    if len(raws) == 1:
+        if key is None and len(bare) <= _LONGEST_KNOWN:
+            key = _learn(bare)
+        if key is not None:
+            return Rows(bytes(raws[0]), 1, b"", key)
+    parameters = bytes(request.parameters)
+    if parameters == b"null":
+        parameters = b""
+    elif parameters[:1] != b"{":
+        raise BodyRefused(422, "parameters is not an object")
+    return _rows(raws, parameters)
+
+
+def read_list(body: bytes) -> Rows:
+    """The rows of a bare list, as container routes take it.
+
+    Raises:
+        BodyRefused: 413 or 400 for what is no JSON of ours, 422 for another value than a list.
+    """
+    if not _is_doubtful(body, body.translate(None, _DIGITS)):
+        try:
+            return _rows(_LIST.decode(body), b"")
+        except (msgspec.MsgspecError, RecursionError):
+            pass
+    instances = loads(body)
+    if not isinstance(instances, list):
+        raise BodyRefused(422, "the body is no list of instances")
+    return rows_of(PredictionRequest(instances))
+
+
+def rows_of(request: PredictionRequest) -> Rows:
+    """The rows of a request whose values are built already.
+
+    Raises:
+        BodyRefused: They cannot be written as JSON.
+    """
+    parameters = request.parameters
+    return _rows(
+        [dumps(instance) for instance in request.instances],
+        b"" if parameters is None else dumps(parameters),
+    )
+
+
+def whole_request(rows: Rows) -> bytes:
+    """The request that the rows came with, as JSON; `parameters` are null where it has none."""
+    parameters = rows.parameters or b"null"
+    return b'{"instances":[%b],"parameters":%b}' % (rows.instances, parameters)
+
+
+def _learn(bare: bytes) -> tuple[bytes, Shape] | None:
+    """The key of a request of one row, kept for the next of its shape, where it is a plain one."""
+    match = _PLAIN.fullmatch(bare)
+    if match is None:
+        return None
+    if len(_known) >= _MOST_KNOWN:
+        _known.clear()
+    return _known.setdefault(bare, (b"", match[1]))
+
+
+def _is_doubtful(body: bytes, bare: bytes) -> bool:
+    if len(body) > MAX_BODY_BYTES or _has_long_number(body, bare):
+        return True
+    if bare.count(b"[") + bare.count(b"{") > MAX_DEPTH and _is_perhaps_deep(bare):
+        return True
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return True
+    if b"\\" in bare and _SURROGATE.search(body) is not None:
+        return True
+    es_of_names = (b'"instances":' in bare) + 2 * (b'"parameters":' in bare)
+    if bare.count(b"e") <= es_of_names and b"E" not in bare:
+        return False
+    return _LARGE_EXPONENT.search(body) is not None
+
+
+def _has_long_number(body: bytes, bare: bytes) -> bool:
+    if len(body) - len(bare) < len(_LONG_NUMBER):
+        return False
+    return _LONG_NUMBER in body.translate(_ZEROS)
+
+
+def _is_perhaps_deep(bare: bytes) -> bool:
+    """Whether many brackets may be many levels; lists of lists of numbers are told at once."""
+    brackets = bare.translate(None, _NOT_BRACKETS)
+    for _ in range(_SHALLOW):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    return bool(brackets)
+
+
+def _rows(raws: Sequence[msgspec.Raw | bytes], parameters: bytes) -> Rows:
+    count = len(raws)
+    instances = bytes(raws[0]) if count == 1 else b",".join(raws)
+    shape = _shape(instances) if count == 1 else _common_shape(raws, instances)
+    return Rows(instances, count, parameters, None if shape is None else (parameters, shape))
+
+
+def _shape(row: bytes) -> Shape | None:
+    """What rows have to have in common: brackets, commas, names, the kinds of values.
+
+    Of a text nothing more than that it is one; None where that cannot be told cheaply.
+    """
+    if b'"' not in row:
+        return row.translate(None, _IN_NUMBERS)
+    if row[:1] == b'"':
+        return b'"'
+    if b"\\" in row:
+        return None
+    names = b":".join(text for text, colon in _QUOTED.findall(row) if colon)
+    return _QUOTED.sub(rb'"\2', row).translate(None, _IN_NUMBERS), names
+
+
+def _common_shape(raws: Sequence[msgspec.Raw | bytes], joined: bytes) -> Shape | None:
+    """The shape of each of the rows, where they all have the same."""
+    if not raws:
+        return None
+    first = _shape(bytes(raws[0]))
+    if isinstance(first, bytes) and b'"' not in joined:
+        alike = joined.translate(None, _IN_NUMBERS) == b",".join([first] * len(raws))
+        return first if alike else None
+    if first is None or len(raws) > _MANY or any(_shape(bytes(raw)) != first for raw in raws):
+        return None
+    return first
