@@ -1,0 +1,63 @@
+"""Takes connections on sockets that are listened on already, and lets them end gently."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Sequence
+
+from freelane.runtime.server.exchange import App
+from freelane.runtime.server.http.connection import Connection
+from freelane.runtime.server.http.crowd import Crowd
+from freelane.runtime.server.http.limits import Limits, allow_connections
+
+_BACKLOG = 2048
+_LOOK_S = 0.02
+
+
+class Listener:
+    """Serves an app on sockets; made and used in the thread of a running event loop."""
+
+    def __init__(self, app: App, limits: Limits, *, sockets: Sequence[socket.socket]) -> None:
+        """The sockets are the listener's from now on; other processes may hold them too."""
+        self._crowd = Crowd(app, limits, most=allow_connections(limits.connections))
+        self._sockets = tuple(sockets)
+        self._servers: list[asyncio.Server] = []
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._crowd.members)
+
+    async def start(self) -> None:
+        """Begin to take connections."""
+        self._crowd.sweep()
+        for sock in self._sockets:
+            server = await self._crowd.loop.create_server(
+                lambda: Connection(self._crowd), sock=sock, backlog=_BACKLOG
+            )
+            self._servers.append(server)
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to whoever else listens on the sockets; answers still go out."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    async def drain(self, grace_s: float, *, idle_s: float = 1.0) -> None:
+        """Let each connection have one more answer, then end it; all end after `grace_s`.
+
+        A connection that idles is ended after `idle_s`: whoever asks on it until then has an
+        answer that says that it is the last.
+        """
+        self.stop_accepting()
+        crowd = self._crowd
+        crowd.is_draining = True
+        began = time.monotonic()
+        while crowd.members and time.monotonic() - began < grace_s:
+            if time.monotonic() - began >= min(idle_s, grace_s / 2):
+                crowd.retire(lambda _: True)
+            await asyncio.sleep(_LOOK_S)
+        crowd.close()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)  # the transports close in the loop's next turn
