@@ -106,6 +106,15 @@ class Endpoint:
         """Look until it is READY."""
         return self._endpoints.wait(self.address, timeout_s=timeout_s)
 
+    @property
+    def is_updatable(self) -> bool:
+        """Whether deploying again changes what it serves, rather than being refused."""
+        return self._endpoints.can_update(self.provider)
+
+    def rollback(self) -> "Endpoint":
+        """Have it serve again what it served before; see `Endpoints.rollback`."""
+        return self._endpoints.rollback(self.address)
+
     def keep(self, ttl: str | timedelta) -> "Endpoint":
         """Have it end `ttl` from now; see `Endpoints.keep`."""
         return self._endpoints.keep(self.address, ttl)
@@ -161,9 +170,9 @@ class Endpoints:
         spec = drafted.spec
         info, _config = self._session.provider_config(provider)
         existing = self._session.endpoint_records.existing(provider, spec.name)
-        if existing is not None:
-            self._session.serving.check_same(existing, artifact=model_of.id)
-        change = _change(existing)
+        change = self._session.serving.change(
+            existing, artifact=model_of.id, spec_hash=drafted.spec_hash
+        )
         ahead = Outlook()
         if change == "create":
             ahead = self._session.planning.outlook(
@@ -215,7 +224,10 @@ class Endpoints:
     ) -> Endpoint:
         """Serve an artifact (its id, a job, or the project's newest); the same again is returned.
 
-        With a `ttl` of its own, one that stands already then ends that long from now.
+        Where one of that name stands, another model or other code takes the place of what it
+        serves once that has loaded; address and token stay, and no request is refused. Providers
+        that cannot do so refuse another model. With a `ttl` of its own, one that stands already
+        then ends that long from now.
 
         Raises:
             ResourceConflict: The name is taken.
@@ -238,6 +250,21 @@ class Endpoints:
         )
         if ttl is not None and record.created < begun:  # it stood there already
             return self.keep(f"{record.provider}/{record.name}", ttl)
+        return Endpoint(self, record)
+
+    def rollback(self, address: str, *, wait: bool = True, timeout_s: float = READY_S) -> Endpoint:
+        """Have it serve again what it served before; twice leads back to where it was.
+
+        Raises:
+            ResourceNotFound: It has served nothing else.
+            ModelFailed: What it served before does not load any more; nothing has changed.
+        """
+        session = self._session
+        record = session.serving.rollback(
+            session.endpoint_records.refresh(self._find(address)),
+            deadline=session.workspace.deadline(timeout_s),
+            wait=wait,
+        )
         return Endpoint(self, record)
 
     def keep(self, address: str, ttl: str | timedelta, *, timeout_s: float = READY_S) -> Endpoint:
@@ -324,6 +351,10 @@ class Endpoints:
             usage=answer.prediction.usage,
         )
 
+    def can_update(self, provider: str) -> bool:
+        """Whether what an endpoint of that provider serves can be changed."""
+        return self._session.resolve(provider).updater is not None
+
     def _find(self, address: str) -> model.Endpoint:
         provider, name = parse_address(address)
         return self._session.endpoint_records.get(
@@ -377,9 +408,3 @@ class Endpoints:
             ttl=ttl,
             script=script,
         )
-
-
-def _change(existing: model.Endpoint | None) -> str:
-    if existing is None or existing.state is EndpointState.FAILED:
-        return "create"
-    return "resume" if existing.state is EndpointState.CREATING else "nothing"

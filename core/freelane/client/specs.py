@@ -13,7 +13,7 @@ from freelane.config.load import Config
 from freelane.config.schema import DeployConfig, TrainConfig
 from freelane.errors import ConfigError
 from freelane.model.artifact import ArtifactHandle
-from freelane.model.endpoint import EndpointSpec
+from freelane.model.endpoint import EndpointSpec, endpoint_hash
 from freelane.model.job import Hyperparameter, JobSpec
 from freelane.model.name import check_name
 from freelane.model.resources import parse_duration
@@ -143,13 +143,19 @@ def _drafted(spec: S, prints: Mapping[str, str], warnings: tuple[str, ...]) -> D
     asked |= {"code": code, "inputs_seen": dict(prints), "options": repr(spec.options)}
     if "artifact" in asked:  # the same model is the same, wherever its copy lies
         asked["artifact"] = asked["artifact"]["digest"]
-    text = json.dumps(asked, sort_keys=True, default=str)
+    spec_hash = _hash(asked)
+    if isinstance(spec, EndpointSpec):
+        spec_hash = endpoint_hash(_hash(asked | {"ttl": None}), spec_hash)
     return Drafted(
         spec,
-        hashlib.sha256(text.encode()).hexdigest(),
+        spec_hash,
         bundle.size_bytes(spec.source, spec.files),
         warnings,
     )
+
+
+def _hash(asked: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _resolve_input(config: Config, channel: str, where: str) -> str:

@@ -87,10 +87,11 @@ class Config:
         """
         if verb is None:
             return self.project.provider
-        table = self.project.train if verb is Verb.TRAIN else self.project.deploy
+        trains = verb is Verb.TRAIN
+        table = self.project.train if trains else self.project.deploy
         if table is None or table.provider is None:
             return self.project.provider
-        own = self._merged.origin((verb.value, "provider")).layer
+        own = self._merged.origin(("train" if trains else "deploy", "provider")).layer
         top = self._merged.origin(("provider",)).layer
         return self.project.provider if top.rank > own.rank else table.provider
 

@@ -4,7 +4,7 @@ A port method takes `*, deadline`; only the plugin's `sdk` module and the transp
 time-outs. Errors are those of `freelane.errors`, never a vendor's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +17,7 @@ from freelane.model.artifact import ArtifactHandle, Manifest
 from freelane.model.call import HttpCall, HttpReply
 from freelane.model.endpoint import EndpointHandle, EndpointSpec, EndpointStatus
 from freelane.model.estimate import Account, Estimate, Reading
+from freelane.model.generation import Generation, GenerationRequest, Piece
 from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
 from freelane.model.operation import Absent, Found, Operation, Resource, Unknown
 from freelane.model.prediction import Prediction, PredictionRequest
@@ -197,6 +198,40 @@ class Deployer(Protocol):
         ...
 
 
+class Updater(Protocol):
+    """Changes what an endpoint serves while it goes on answering; address and token stay.
+
+    `Deployer.status` tells how it went: `update` names the operation, `serves` what answers now.
+    """
+
+    def update(
+        self,
+        handle: EndpointHandle,
+        spec: EndpointSpec,
+        operation: Operation,
+        *,
+        deadline: Deadline,
+    ) -> None:
+        """Have it serve `spec` instead; answers before it does.
+
+        What served goes on until the new one is ready, and stays where that fails. Called again
+        for the same operation it is one update. When the endpoint ends does not change.
+
+        Raises:
+            EndpointNotReady: It serves nothing now.
+        """
+        ...
+
+    def rollback(self, handle: EndpointHandle, operation: Operation, *, deadline: Deadline) -> None:
+        """Have it serve again what it served before; likewise.
+
+        Raises:
+            EndpointNotReady: It serves nothing now.
+            ResourceNotFound: It has served nothing else, or that is not kept any more.
+        """
+        ...
+
+
 class Predictor(Protocol):
     """Turns a prediction into one HTTP call and its answer back; sends nothing itself."""
 
@@ -217,6 +252,56 @@ class Predictor(Protocol):
         ...
 
 
+class Pieces(Protocol):
+    """Reads a streamed answer from its bytes, as they come; made for one answer."""
+
+    def feed(self, data: bytes) -> Iterable[Piece]:
+        """The pieces that are whole by now; the last one of an answer has a `finish`.
+
+        Raises:
+            ProviderError: The answer turned into an error, or cannot be read.
+        """
+        ...
+
+    def end(self) -> Iterable[Piece]:
+        """What was still held back when the last byte has come.
+
+        Raises:
+            ProviderError: The answer broke off.
+        """
+        ...
+
+
+class Generator(Protocol):
+    """Turns a conversation into one HTTP call and the answer back into text; sends nothing."""
+
+    def prepare(
+        self, handle: EndpointHandle, request: GenerationRequest, *, stream: bool
+    ) -> HttpCall:
+        """The call, with its credentials; `stream` asks for the text as it is written.
+
+        Raises:
+            EndpointNotReady: It has no address now.
+            InvalidRequest: The request holds what it does not take.
+        """
+        ...
+
+    def parse(self, handle: EndpointHandle, reply: HttpReply) -> Generation:
+        """The text of a whole answer.
+
+        Of a streamed call, only what refuses it comes here: a status of 400 or more.
+
+        Raises:
+            ProviderError: The answer is an error.
+            CapabilityUnsupported: The endpoint's model writes no text.
+        """
+        ...
+
+    def pieces(self, handle: EndpointHandle) -> Pieces:
+        """What reads the body of a streamed answer whose status is 200."""
+        ...
+
+
 class QuotaReporter(Protocol):
     """Says what operations will use, and what the provider itself says was used.
 
@@ -233,6 +318,10 @@ class QuotaReporter(Protocol):
 
     def estimate_prediction(self, handle: EndpointHandle, request: PredictionRequest) -> Estimate:
         """What one attempt of the request uses, at most."""
+        ...
+
+    def estimate_generation(self, handle: EndpointHandle, request: GenerationRequest) -> Estimate:
+        """What one attempt of the request uses, at most; asked only of who generates."""
         ...
 
     def account(self, *, deadline: Deadline) -> Account:
@@ -307,7 +396,9 @@ class Provider:
     artifacts: Artifacts | None = None
     trainer: Trainer | None = None
     deployer: Deployer | None = None
+    updater: Updater | None = None
     predictor: Predictor | None = None
+    generator: Generator | None = None
     inventory: Inventory | None = None
     quota: QuotaReporter | None = None
     """None: what it does is not counted where it is `owned`, and refused where it is not."""

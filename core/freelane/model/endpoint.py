@@ -40,6 +40,7 @@ class RateLimits:
     per_month: int | None = None
 
 
+_SERVICE = 32  # hex characters of a spec's hash: what is served; the rest: until when
 NO_RATE = RateLimits()
 """Nothing is limited."""
 
@@ -77,6 +78,47 @@ class EndpointHandle:
     ref: str
 
 
+def endpoint_hash(service: str, whole: str) -> str:
+    """The hash of an endpoint's spec; `service` leaves out what does not change what it serves."""
+    return service[:_SERVICE] + whole[_SERVICE:]
+
+
+def is_same_service(one: str, other: str) -> bool:
+    """Whether two specs, by their hashes, serve the same: model, code and settings."""
+    return one[:_SERVICE] == other[:_SERVICE]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """What an endpoint serves, where its provider can change that while it stands."""
+
+    operation: str
+    """The operation that wrote it: the deployment, or an update."""
+    artifact: str
+    """The digest of its artifact."""
+    rate: RateLimits = NO_RATE
+
+
+class Outcome(StrEnum):
+    """What became of an update."""
+
+    UNDER_WAY = "UNDER_WAY"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    """What served before goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """A change of what is served, as it is seen."""
+
+    operation: str
+    outcome: Outcome
+    reason: str | None = None
+    """Why it failed, verbatim."""
+    cause: FailureCause | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointStatus:
     """One look at an endpoint."""
@@ -94,6 +136,10 @@ class EndpointStatus:
     """When it was gone, where the provider says so."""
     billing: bool = False
     """Whether it costs money now; always False on the user's own hardware."""
+    serves: Revision | None = None
+    """None where the provider cannot change it, or does not tell."""
+    update: Update | None = None
+    """The last that was asked for; None: there was none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

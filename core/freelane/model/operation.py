@@ -20,6 +20,8 @@ class Verb(StrEnum):
 
     TRAIN = "train"
     DEPLOY = "deploy"
+    UPDATE = "update"
+    """Changes what an endpoint serves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

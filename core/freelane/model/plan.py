@@ -18,7 +18,8 @@ class Plan:
     """The user's own hardware: nothing is billed."""
     name: str
     change: str
-    """`create`, `resume` (an unfinished operation goes on) or `nothing` (it is there already)."""
+    """`create`, `update` (what it serves changes), `resume` (an unfinished operation goes on) or
+    `nothing` (it is there already)."""
     script: str
     files: int
     upload_bytes: int

@@ -9,13 +9,14 @@ from sqlalchemy import Connection
 from freelane.contract.capability import Capability
 from freelane.contract.provider import Deployer, Provider
 from freelane.errors import ConfigError, EndpointNotReady, ResourceNotFound
-from freelane.model.endpoint import Endpoint, EndpointStatus
+from freelane.model.artifact import artifact_id
+from freelane.model.endpoint import Endpoint, EndpointStatus, Revision
 from freelane.model.lifecycle import EndpointState
 from freelane.quota.ledger import accruals
 from freelane.service.accounting import Accounting
 from freelane.service.listing import look_at_each
 from freelane.service.workspace import Workspace
-from freelane.state import endpoints
+from freelane.state import artifacts, endpoints, operations
 from freelane.waiting import Deadline, backoff, poll
 
 UP = frozenset({EndpointState.CREATING, EndpointState.READY, EndpointState.UPDATING})
@@ -94,7 +95,7 @@ class EndpointRecords:
             return endpoint
         wired = self._workspace.resolve(endpoint.provider)
         status = self.deployer(wired).status(endpoint.handle, deadline=self._workspace.deadline())
-        seen = _observe(endpoint, status)
+        seen = self._serving(_observe(endpoint, status), status.serves)
         if not seen.state.final and self.is_over(seen):
             self._accounting.stands(seen.operation)
         if seen == endpoint:
@@ -105,6 +106,23 @@ class EndpointRecords:
                 ended = status.ended or self._ended(connection, seen)
                 self._accounting.close(connection, seen.operation, ended)
         return seen
+
+    def _serving(self, endpoint: Endpoint, serves: Revision | None) -> Endpoint:
+        """The endpoint with what it serves now, which an update may have changed."""
+        if serves is None:
+            return endpoint
+        owner = self._workspace.owner
+        with self._workspace.store.read() as connection:
+            row = operations.get(connection, owner, serves.operation)
+            copies = artifacts.copies(connection, owner, serves.artifact)
+        asked = row.operation.spec_hash if row is not None else endpoint.spec_hash
+        now = replace(endpoint, spec_hash=asked, rate=serves.rate)
+        if not copies or any(copy.id == endpoint.artifact for copy in copies):
+            known = endpoint.artifact or artifact_id(endpoint.project, serves.artifact)
+            return replace(now, artifact=known)
+        mine = [copy for copy in copies if copy.project == endpoint.project]
+        newest = (mine or copies)[-1]
+        return replace(now, artifact=newest.id, job=newest.job)
 
     def is_over(self, endpoint: Endpoint) -> bool:
         """Whether it should be gone by now."""

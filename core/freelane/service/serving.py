@@ -30,6 +30,7 @@ from freelane.service import intent
 from freelane.service.accounting import Accounting
 from freelane.service.endpoint_records import UP, EndpointRecords, not_ready
 from freelane.service.intent import Intent
+from freelane.service.updating import UpdatingService
 from freelane.service.workspace import Workspace
 from freelane.state import endpoints, operations
 from freelane.state.operations import UNFINISHED, OperationRow
@@ -47,8 +48,37 @@ class ServingService:
         self._workspace = workspace
         self._records = records
         self._accounting = accounting
+        self._updating = UpdatingService(workspace, records)
 
-    def check_same(self, endpoint: Endpoint, *, artifact: str) -> None:
+    def change(self, existing: Endpoint | None, *, artifact: str, spec_hash: str) -> str:
+        """What `deploy` would do where that endpoint holds the name, in the words of a plan.
+
+        Raises:
+            ResourceConflict: The name is held by something that stays.
+        """
+        if existing is None:
+            return "create"
+        is_other = self._is_other(existing, artifact=artifact, spec_hash=spec_hash)
+        if existing.state is EndpointState.FAILED:
+            return "create"
+        if is_other:
+            return "update"
+        return "resume" if existing.state is EndpointState.CREATING else "nothing"
+
+    def _is_other(self, endpoint: Endpoint, *, artifact: str, spec_hash: str) -> bool:
+        """Whether it is to be updated.
+
+        Raises:
+            ResourceConflict: It is another project's, or cannot be.
+        """
+        if endpoint.project == self._workspace.project and self._updating.is_needed(
+            endpoint, artifact=artifact, spec_hash=spec_hash
+        ):
+            return True
+        self._check_same(endpoint, artifact=artifact)
+        return False
+
+    def _check_same(self, endpoint: Endpoint, *, artifact: str) -> None:
         """Raise unless the endpoint is this project's and serves this artifact.
 
         Raises:
@@ -83,7 +113,8 @@ class ServingService:
     ) -> Endpoint:
         """Have the endpoint at the provider, once, and READY if `wait`.
 
-        The same project and artifact get the endpoint that is there. The name is held, and the
+        The same project and artifact get the endpoint that is there; other code or another model
+        takes their place in it, where the provider can do that. The name is held, and the
         operation is this process's, until it is READY or left alone.
 
         Raises:
@@ -94,16 +125,38 @@ class ServingService:
             ModelFailed: The user's model did not load.
             OutcomeUnknown: The provider may or may not have the endpoint.
         """
-        workspace = self._workspace
-        wired = workspace.resolve(provider)
-        deployer = self._records.deployer(wired)
-        there = self._standing(spec.name, artifact, provider=provider, spec_hash=spec_hash)
-        if there is not None:
-            return self._up(self._records.come_up(there, deadline=deadline)) if wait else there
+        wired = self._workspace.resolve(provider)
+        self._records.deployer(wired)
+        while True:
+            there = self._standing(spec.name, artifact, provider=provider, spec_hash=spec_hash)
+            if there is None:
+                return self._make(
+                    wired, spec, artifact, spec_hash=spec_hash, deadline=deadline, wait=wait
+                )
+            if not self._is_other(there, artifact=artifact.id, spec_hash=spec_hash):
+                return self._up(self._records.come_up(there, deadline=deadline)) if wait else there
+            there = self._records.come_up(there, deadline=deadline)
+            if there.state in UP:  # what ended instead makes room
+                return self._updating.update(
+                    there, spec, artifact, spec_hash=spec_hash, deadline=deadline, wait=wait
+                )
 
+    def _make(
+        self,
+        wired: Provider,
+        spec: EndpointSpec,
+        artifact: Artifact,
+        *,
+        spec_hash: str,
+        deadline: Deadline,
+        wait: bool,
+    ) -> Endpoint:
+        """Make the endpoint, or go on with its interrupted operation."""
+        workspace = self._workspace
+        deployer = self._records.deployer(wired)
         wanted = Intent(
             verb=Verb.DEPLOY,
-            provider=provider,
+            provider=wired.name,
             name=spec.name,
             spec_hash=spec_hash,
             expires=workspace.clock.now() + spec.ttl if spec.ttl else None,
@@ -163,7 +216,7 @@ class ServingService:
             there = self._records.existing(provider, name)
             if there is None:
                 return None
-            self.check_same(there, artifact=artifact.id)
+            self._is_other(there, artifact=artifact.id, spec_hash=spec_hash)  # or it is refused
             row = self._operation_row(there)
             if row is None and there.handle is None:
                 there = self._records.reload(there)  # its operation may have ended since we looked
@@ -177,6 +230,17 @@ class ServingService:
             if same and not intent.is_expired(self._workspace, row):
                 return None  # its interrupted operation goes on
             self.settle(row)
+
+    def rollback(self, endpoint: Endpoint, *, deadline: Deadline, wait: bool) -> Endpoint:
+        """Have it serve again what it served before its last update.
+
+        Raises:
+            ResourceConflict: Another process is changing it.
+            ResourceNotFound: It has served nothing else.
+            CapabilityUnsupported: The provider cannot change what an endpoint serves.
+            ModelFailed: What served before does not load any more; nothing has changed.
+        """
+        return self._updating.rollback(endpoint, deadline=deadline, wait=wait)
 
     def keep(self, endpoint: Endpoint, until: datetime, *, deadline: Deadline) -> Endpoint:
         """Move the end of an endpoint that stands: first what that uses is held, then it is moved.
@@ -202,7 +266,7 @@ class ServingService:
         return self._records.refresh(self._records.save(replace(endpoint, expires_at=until)))
 
     def settle(self, row: OperationRow) -> None:
-        """Find out what became of an interrupted deployment, and record it.
+        """Find out what became of an interrupted deployment or update, and record it.
 
         Raises:
             ResourceConflict: A live process still works on it.
@@ -210,6 +274,9 @@ class ServingService:
         """
         workspace = self._workspace
         operation = row.operation
+        if operation.verb is Verb.UPDATE:
+            self._updating.settle(row)
+            return
         deployer = self._records.deployer(workspace.resolve(operation.provider))
         seen = intent.find_out(
             workspace, row, lambda asked: deployer.find(asked, deadline=workspace.deadline())
