@@ -1,0 +1,175 @@
+import json
+
+import pytest
+
+from freelane.runtime.portable.frames import Kind
+from freelane.runtime.portable.problems import ModelError
+from freelane.runtime.server.routes import native
+
+PREDICT = "/v1/endpoints/digits/predict"
+LINES = {"accept": "application/x-ndjson"}
+
+
+@pytest.fixture
+def ask(asking, admission):
+    return asking(native.routes("digits", admission, health="/health", predict="/predict"))
+
+
+@pytest.mark.parametrize("path", [PREDICT, "/predict", "/invocations"])
+def test_predictions_answer_instances(ask, runner, path):
+    runner.predict = lambda rows, parameters: [[row, parameters] for row in rows]
+    answer = ask("POST", path, {"instances": [1, "x"], "parameters": {"a": 1}})
+    assert (answer.status, answer.kind) == (200, "application/json")
+    assert answer.document == {"predictions": [[1, {"a": 1}], ["x", {"a": 1}]]}
+
+
+def test_rows_go_to_the_batcher_with_their_number_and_key(ask, runner):
+    ask("POST", PREDICT, {"instances": [[1, 2], [3, 4]]})
+    ask("POST", PREDICT, {"instances": [[5, 6]]})
+    several, one = runner.asks
+    assert (several.kind, several.rows, one.rows) == (Kind.ROWS, 2, 1)
+    assert several.payload == b"[1, 2],[3, 4]"
+    assert several.key == one.key is not None
+
+
+def test_a_models_own_document_is_passed_on_as_it_is(ask, runner):
+    runner.predict = lambda rows, _: {"predictions": rows, "version": 3}
+    assert ask("POST", PREDICT, {"instances": [1]}).document == {"predictions": [1], "version": 3}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b"", 400, "bad_request"),
+        (b"{", 400, "bad_request"),
+        (b'{"instances": [1e999]}', 400, "bad_request"),
+        (b'{"instances": 1}', 422, "unprocessable"),
+        (b'{"instances": [1], "parameters": []}', 422, "unprocessable"),
+        (b" " * (10 * 2**20 + 1), 413, "too_large"),
+    ],
+)
+def test_what_is_no_request_is_refused_before_the_model_is_asked(ask, runner, body, status, kind):
+    answer = ask("POST", PREDICT, body)
+    assert answer.status == status
+    assert answer.document["error"]["type"] == kind
+    assert answer.document["error"]["request_id"] == "request-1"
+    assert not runner.asks
+
+
+def test_another_content_type_is_refused(ask):
+    answer = ask("POST", PREDICT, b"1,2", {"content-type": "text/csv"})
+    assert (answer.status, answer.document["error"]["type"]) == (415, "unsupported_type")
+    charset = {"content-type": "application/json; charset=utf-8"}
+    assert ask("POST", PREDICT, {"instances": [1]}, charset).status == 200
+
+
+def test_a_model_that_raises_is_told(ask, runner):
+    runner.predict = lambda rows, _: rows[0] / 0
+    answer = ask("POST", PREDICT, {"instances": [1]})
+    assert (answer.status, answer.document["error"]["type"]) == (500, "model_error")
+
+
+def test_what_a_problem_says_beside_its_message_is_told_too(ask, runner):
+    problem = ModelError("no", headers={"Retry-After": "3"})
+    problem.details = {"quota_id": "q"}
+
+    def fail(ask):
+        ask.listener.failed(problem)
+
+    runner.answers[Kind.ROWS] = fail
+    answer = ask("POST", PREDICT, {"instances": [1]})
+    assert answer.document["error"]["quota_id"] == "q"
+    assert answer.reply_headers["retry-after"] == "3"
+
+
+def test_predictions_come_as_lines_where_lines_are_asked_for(ask, runner):
+    runner.predict = lambda rows, _: (row * 2 for row in rows)
+    answer = ask("POST", PREDICT, {"instances": [1, 2]}, LINES)
+    assert (answer.status, answer.kind) == (200, "application/x-ndjson")
+    assert answer.pieces == [b'{"prediction":2}\n', b'{"prediction":4}\n']
+    assert answer.is_complete
+
+
+def test_a_stream_that_fails_at_once_is_answered_with_its_status(ask, runner):
+    runner.predict = lambda rows, _: (row / 0 for row in rows)
+    answer = ask("POST", PREDICT, {"instances": [1]}, LINES)
+    assert (answer.status, answer.document["error"]["type"]) == (500, "model_error")
+
+
+def test_a_stream_that_fails_later_ends_with_a_line_that_says_so(ask, runner):
+    runner.predict = lambda rows, _: (1 / row for row in rows)
+    answer = ask("POST", PREDICT, {"instances": [1, 0, 1]}, LINES)
+    first, last = answer.answer.splitlines()
+    assert json.loads(first) == {"prediction": 1.0}
+    assert json.loads(last)["error"]["type"] == "model_error"
+    assert answer.is_complete
+
+
+def test_an_empty_stream_is_an_empty_answer(ask):
+    answer = ask("POST", PREDICT, {"instances": []}, LINES)
+    assert (answer.status, answer.answer, answer.is_complete) == (200, b"", True)
+
+
+def test_a_stream_waits_for_a_slow_reader(ask):
+    answer = ask("POST", PREDICT, {"instances": [1, 2, 3]}, LINES, reads_slowly=True)
+    assert len(answer.pieces) == 1
+    answer.drain()
+    assert len(answer.pieces) == 2
+    answer.drain()
+    answer.drain()
+    assert answer.is_complete
+    assert len(answer.pieces) == 3
+
+
+def test_a_caller_who_hangs_up_is_cancelled(ask, runner):
+    answer = ask("POST", PREDICT, {"instances": [1, 2]}, LINES, reads_slowly=True)
+    answer.hang_up()
+    assert runner.cancelled == runner.asks
+
+
+def test_invocations_of_other_content_types_go_to_the_models_own_code(ask, runner):
+    runner.invoke = lambda asked: (repr(asked).encode(), "text/x-own")
+    headers = {"content-type": "text/csv", "accept": "text/csv"}
+    answer = ask("POST", "/invocations", b"1,2\n", headers)
+    assert (answer.status, answer.kind) == (200, "text/x-own")
+    assert b"content_type='text/csv', accept='text/csv', body=b'1,2\\n'" in answer.answer
+
+
+@pytest.mark.parametrize("style", ["sagemaker", "predictor", None])
+def test_json_invocations_of_other_styles_go_to_their_own_code(ask, runner, style):
+    runner.hello = None if style is None else type(runner.hello)(style, *[False] * 5)
+    ask("POST", "/invocations", {"instances": [1]})
+    assert [asked.kind for asked in runner.asks] == [Kind.INVOKE]
+
+
+def test_json_invocations_may_be_a_bare_list(ask):
+    assert ask("POST", "/invocations", [[1], [2]]).document == {"predictions": [[1], [2]]}
+
+
+def test_invocations_that_ask_for_csv_are_written_by_the_model_side(ask, runner):
+    ask("POST", "/invocations", [1], {"accept": "text/csv"})
+    assert [asked.kind for asked in runner.asks] == [Kind.INVOKE]
+
+
+@pytest.mark.parametrize("path", ["/ping", "/health"])
+def test_health_is_told_without_a_token(asking, admission, path):
+    ask = asking(native.routes("digits", admission, health="/health"), token="t" * 20)
+    assert (ask("GET", path).status, ask("GET", path).document) == (200, {})
+    assert ask("POST", PREDICT, {"instances": [1]}).status == 401
+
+
+def test_health_says_why_nothing_is_answered_yet(asking, admission):
+    ask = asking(native.routes("digits", admission, unready=lambda: "starting"))
+    answer = ask("GET", "/ping")
+    assert answer.status == 503
+    assert answer.document["error"]["message"] == "the endpoint is starting"
+
+
+def test_another_endpoints_name_is_not_served(ask):
+    answer = ask("POST", "/v1/endpoints/other/predict", {"instances": [1]})
+    assert (answer.status, answer.document["error"]["type"]) == (404, "not_found")
+
+
+def test_another_method_is_told_which_ones_there_are(ask):
+    answer = ask("GET", PREDICT)
+    assert (answer.status, answer.reply_headers["allow"]) == (405, "POST")
