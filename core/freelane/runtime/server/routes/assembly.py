@@ -1,0 +1,27 @@
+"""All routes of an endpoint's server, protocol by protocol."""
+
+import os
+from collections.abc import Callable
+
+from freelane.runtime.server.admission import Admission
+from freelane.runtime.server.counts import Counts
+from freelane.runtime.server.order import Order
+from freelane.runtime.server.routes import health, native, ops
+from freelane.runtime.server.routes.shared import native_form
+from freelane.runtime.server.routes.table import Route
+
+
+def assemble(
+    order: Order, admission: Admission, counts: Counts, *, unready: Callable[[], str | None]
+) -> list[Route]:
+    """The routes; `unready` says why nothing is answered now, None where all is well."""
+    found: list[Route] = []
+    found += native.routes(
+        order.name,
+        admission,
+        health=os.environ.get("AIP_HEALTH_ROUTE"),
+        predict=os.environ.get("AIP_PREDICT_ROUTE"),
+    )
+    found += health.routes(unready, form=native_form)
+    found += ops.routes(order.name, counts, lambda: found, form=native_form)
+    return found
