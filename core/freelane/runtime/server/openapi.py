@@ -1,0 +1,146 @@
+"""The OpenAPI document of an endpoint: every route of its table, as `descriptions` tell of it."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from freelane import __version__
+from freelane.model.prediction import JsonValue
+from freelane.runtime.server.descriptions import DESCRIPTIONS, SCHEMAS, TAGS, Described
+from freelane.runtime.server.routes.table import Route
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_UNDESCRIBED = Described(tag="other", summary="")
+_RATE_HEADERS: Mapping[str, JsonValue] = {
+    "x-request-id": {
+        "description": "Names the request in the endpoint's log.",
+        "schema": {"type": "string"},
+    }
+}
+
+
+def encode(name: str, routes: Iterable[Route]) -> bytes:
+    """The document as JSON, for the endpoint called `name`."""
+    return msgspec.json.encode(document(name, routes))
+
+
+def document(name: str, routes: Iterable[Route]) -> dict[str, JsonValue]:
+    """OpenAPI 3.1 of all routes; those that only match patterns stand under their usual paths."""
+    paths: dict[str, dict[str, JsonValue]] = {}
+    tags: set[str] = set()
+    for route in routes:
+        described = DESCRIPTIONS.get(route.operation, _UNDESCRIBED)
+        for number, path in enumerate(templates(route, described)):
+            place = paths.setdefault(path, {})
+            if route.method.lower() not in place:
+                place[route.method.lower()] = _operation(name, route, described, path, number)
+                tags.add(described.tag)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"Freelane endpoint {name}",
+            "version": __version__,
+            "summary": "One model, by the protocols of several clouds.",
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}, {"key": []}, {"signature": []}],
+        "tags": [{"name": tag, "description": about} for tag, about in TAGS.items() if tag in tags],
+        "paths": dict(sorted(paths.items(), key=lambda row: row[0])),
+        "components": {
+            "schemas": dict(SCHEMAS),
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The endpoint's token, as `freelane endpoints NAME` tells it.",
+                },
+                "key": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-goog-api-key",
+                    "description": "The same token, as Google's clients send it.",
+                },
+                "signature": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "AWS4-HMAC-SHA256 with the token as the access key id, as "
+                    "AWS's clients sign; the signature itself is not looked at.",
+                },
+            },
+        },
+    }
+
+
+def templates(route: Route, described: Described) -> list[str]:
+    """The paths of a route; of a pattern those that tell it in the documentation."""
+    if isinstance(route.path, str):
+        return [route.path]
+    told = [path for path in described.paths if route.path.fullmatch(_filled(path))]
+    return told or [f"/{route.operation}"]
+
+
+def _filled(path: str) -> str:
+    return _PLACE.sub("x1", path)
+
+
+def _operation(
+    name: str, route: Route, described: Described, path: str, number: int
+) -> dict[str, JsonValue]:
+    told: dict[str, JsonValue] = {
+        "operationId": route.operation + (f".{number + 1}" if number else ""),
+        "summary": described.summary,
+        "tags": [described.tag],
+    }
+    if described.text:
+        told["description"] = described.text
+    if route.is_open:
+        told["security"] = []
+    parameters: list[JsonValue] = [_parameter(place, name) for place in _PLACE.findall(path)]
+    parameters += described.parameters
+    if parameters:
+        told["parameters"] = parameters
+    if described.request is not None:
+        told["requestBody"] = {"required": True, "content": dict(described.request)}
+    responses: dict[str, JsonValue] = {}
+    for status, content in described.replies.items():
+        reply: dict[str, JsonValue] = {
+            "description": _WORDS.get(status, "Answered."),
+            "headers": dict(_RATE_HEADERS),
+        }
+        if content is not None:
+            reply["content"] = dict(content)
+        responses[status] = reply
+    error: dict[str, JsonValue] = {
+        "application/json": {"schema": {"$ref": f"#/components/schemas/{described.error}"}}
+    }
+    for status, text in _REFUSALS.items():
+        if status == "401" and route.is_open:
+            continue
+        responses.setdefault(
+            status, {"description": text, "headers": dict(_RATE_HEADERS), "content": error}
+        )
+    told["responses"] = responses
+    return told
+
+
+_WORDS = {"200": "Answered.", "202": "Taken; the answer follows.", "204": "Done."}
+_REFUSALS = {
+    "401": "The token is missing or another's.",
+    "4XX": "It is no such request, or refused; 429 says by Retry-After when to ask again.",
+    "5XX": "The model failed, or cannot answer now.",
+}
+
+
+def _parameter(place: str, name: str) -> JsonValue:
+    return {
+        "name": place,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": r"^[A-Za-z0-9._@-]{1,64}$"},
+        "example": _EXAMPLES.get(place, name),
+    }
+
+
+_EXAMPLES = {"project": "p", "location": "us-central1", "endpoint": "1"}
