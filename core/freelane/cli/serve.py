@@ -44,6 +44,12 @@ def serving_arguments(command: Command) -> Command:
 @serving_arguments
 @click.option("--timeout", metavar="TIME", default="10m", show_default=True, help="Wait this long.")
 @click.option("--detach", is_flag=True, help="Return before it is ready.")
+@click.option(
+    "--rollback",
+    metavar="NAME",
+    shell_complete=endpoint_addresses,
+    help="Instead: have this endpoint serve again what it served before.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before what costs money.")
 @click.pass_context
@@ -59,17 +65,24 @@ def deploy(  # noqa: PLR0913 - one for each option
     changed: tuple[str, ...],
     timeout: str,
     detach: bool,
+    rollback: str | None,
     dry_run: bool,
     yes: bool,
 ) -> None:
     """Serve a model behind an address.
 
-    Takes the project's newest model where none is named. The same model under the same name
-    answers with the endpoint that is there. Ctrl-C detaches and lets it come up.
+    Takes the project's newest model where none is named. Where an endpoint of that name stands,
+    another model or other code takes the place of what it serves once that is loaded: the address
+    stays, and no request is refused. Ctrl-C detaches and lets it come up.
     """
     if model and artifact:
         raise click.UsageError("name the model once: as the argument, or with --artifact")
     timeout_s = parse_duration(timeout).total_seconds()
+    if rollback is not None:
+        if model or artifact or name or ttl or script or changed or dry_run:
+            raise click.UsageError("--rollback NAME goes with --timeout and --detach only")
+        _roll_back(session, rollback, wait=not detach, timeout_s=timeout_s)
+        return
     lifetime = parse_duration(ttl) if ttl else None
     output = session.output
     with session.client(settings(changed), yes=yes) as client:
@@ -96,15 +109,29 @@ def deploy(  # noqa: PLR0913 - one for each option
                 f"detached; {endpoint.address} comes up: freelane endpoints, "
                 f"freelane delete {endpoint.address}"
             )
-    if plan.change == "nothing":
-        kept = "; its end was moved" if lifetime else "; --ttl moves its end"
-        output.note(
-            f"{endpoint.address} serves it already{kept}; for another script: "
-            f"freelane delete {endpoint.address}, and deploy again"
-        )
+    _note_change(session, plan, endpoint, is_kept=lifetime is not None)
     output.result({"endpoint": endpoint.to_json()}, lambda: show_endpoint(endpoint))
     if not (detached or output.as_json):
         output.note(f"next: freelane predict {endpoint.name} --data rows.json")
+
+
+def _note_change(session: Session, plan: Plan, endpoint: "Endpoint", *, is_kept: bool) -> None:
+    """Say what became of one that stood there already."""
+    note = session.output.note
+    if plan.change == "update":
+        note(f"back to what it served before: freelane deploy --rollback {endpoint.name}")
+    if plan.change == "nothing":
+        kept = "its end was moved" if is_kept else "--ttl moves its end"
+        other = f"; for another script: freelane delete {endpoint.address}, and deploy again"
+        note(
+            f"{endpoint.address} serves it already; {kept}{'' if endpoint.is_updatable else other}"
+        )
+
+
+def _roll_back(session: Session, address: str, *, wait: bool, timeout_s: float) -> None:
+    with session.client() as client, session.output.progress(f"rolling back {address}"):
+        endpoint = client.endpoints.rollback(address, wait=wait, timeout_s=timeout_s)
+    session.output.result({"endpoint": endpoint.to_json()}, lambda: show_endpoint(endpoint))
 
 
 def _coming_up(session: Session, client: "Client", plan: Plan) -> "Endpoint":

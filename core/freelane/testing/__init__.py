@@ -18,7 +18,7 @@ pytest.register_assert_rewrite(
         f"{__name__}.{module}"
         for module in (
             *("training", "serving", "prediction", "artifacts", "inventory"),
-            *("quota", "kill_switch"),
+            *("quota", "kill_switch", "updating"),
         )
     ),
     f"{__name__}.capabilities",
@@ -35,6 +35,7 @@ from freelane.testing.project import Project  # noqa: E402
 from freelane.testing.quota import QuotaConformance  # noqa: E402
 from freelane.testing.serving import ServingConformance  # noqa: E402
 from freelane.testing.training import TrainingConformance  # noqa: E402
+from freelane.testing.updating import UpdatingConformance  # noqa: E402
 from freelane.testing.whole import ProviderConformance  # noqa: E402
 from freelane.testing.workshop import MakeOperation, Workshop  # noqa: E402
 
@@ -51,6 +52,7 @@ __all__ = [
     "QuotaConformance",
     "ServingConformance",
     "TrainingConformance",
+    "UpdatingConformance",
     "Workshop",
     "case",
 ]

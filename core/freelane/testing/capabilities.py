@@ -24,12 +24,14 @@ from freelane.testing.prediction import PredictionConformance
 from freelane.testing.quota import QuotaConformance
 from freelane.testing.serving import ServingConformance
 from freelane.testing.training import TrainingConformance
+from freelane.testing.updating import UpdatingConformance
 from freelane.testing.workshop import Workshop, describe, end_of_job
 
 _PORT = {
     Capability.TRAIN: "trainer",
     Capability.ARTIFACTS: "artifacts",
     Capability.DEPLOY: "deployer",
+    Capability.UPDATE: "updater",
     Capability.PREDICT: "predictor",
     Capability.INVENTORY: "inventory",
     Capability.QUOTA: "quota",
@@ -45,6 +47,7 @@ _PART_OF = {
 _FAMILY: dict[Capability, type[Conformance]] = {
     Capability.TRAIN: TrainingConformance,
     Capability.DEPLOY: ServingConformance,
+    Capability.UPDATE: UpdatingConformance,
     Capability.PREDICT: PredictionConformance,
     Capability.ARTIFACTS: ArtifactsConformance,
     Capability.INVENTORY: InventoryConformance,
@@ -139,6 +142,14 @@ def _ask_deploy(workshop: Workshop) -> None:
     workshop.deployer.deploy(spec, operation, deadline=workshop.deadline)
 
 
+def _ask_update(workshop: Workshop) -> None:
+    name = workshop.make_operation(Verb.DEPLOY).resource
+    spec = workshop.project.endpoint(scripts.DOUBLES, _some_artifact(workshop))
+    operation = workshop.make_operation(Verb.UPDATE)
+    handle = EndpointHandle(name, name)
+    workshop.updater.update(handle, spec, operation, deadline=workshop.deadline)
+
+
 def _ask_ttl(workshop: Workshop) -> None:
     ttl = timedelta(minutes=10)
     spec = workshop.project.endpoint(scripts.DOUBLES, _some_artifact(workshop), ttl=ttl)
@@ -181,6 +192,7 @@ _ASK: dict[Capability, Callable[[Workshop], None]] = {
     Capability.ACCELERATOR: _ask_accelerator,
     Capability.ARTIFACTS: _ask_artifacts,
     Capability.DEPLOY: _ask_deploy,
+    Capability.UPDATE: _ask_update,
     Capability.TTL: _ask_ttl,
     Capability.PREDICT: _ask_predict,
     Capability.INVENTORY: _ask_inventory,

@@ -115,6 +115,14 @@ def predict(model, instances):
     return [model["factor"] * instance for instance in instances]
 """
 
+NEGATES = """
+def load(model_dir):
+    return None
+
+def predict(model, instances):
+    return [-instance for instance in instances]
+"""
+
 FAILS_TO_LOAD = """
 def load(model_dir):
     raise RuntimeError("the weights are of another model")

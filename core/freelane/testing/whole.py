@@ -8,11 +8,13 @@ from freelane.testing.prediction import PredictionConformance
 from freelane.testing.quota import QuotaConformance
 from freelane.testing.serving import ServingConformance
 from freelane.testing.training import TrainingConformance
+from freelane.testing.updating import UpdatingConformance
 
 
 class ProviderConformance(
     TrainingConformance,
     ServingConformance,
+    UpdatingConformance,
     PredictionConformance,
     ArtifactsConformance,
     InventoryConformance,

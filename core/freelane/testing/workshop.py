@@ -20,6 +20,7 @@ from freelane.contract.provider import (
     Provider,
     QuotaReporter,
     Trainer,
+    Updater,
 )
 from freelane.errors import CapabilityUnsupported
 from freelane.model.artifact import ArtifactHandle, FileDigest, Manifest
@@ -73,6 +74,8 @@ class Operations:
     def end_all(self, deadline: Deadline) -> None:
         """End whatever the operations made, so that no case leaves anything running."""
         for operation in self._made:
+            if operation.verb is Verb.UPDATE:
+                continue  # it made nothing of its own
             if operation.verb is Verb.TRAIN:
                 self._end_job(operation, deadline)
             else:
@@ -185,6 +188,12 @@ class Workshop:
         """The declared port."""
         assert self.provider.deployer is not None, "deploy is declared and there is no deployer"
         return self.provider.deployer
+
+    @property
+    def updater(self) -> Updater:
+        """The declared port."""
+        assert self.provider.updater is not None, "update is declared and there is no updater"
+        return self.provider.updater
 
     @property
     def predictor(self) -> Predictor:
