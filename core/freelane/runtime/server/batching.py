@@ -58,6 +58,18 @@ def answer(ask: Ask, payload: bytes) -> None:
             traceback.print_exc()
 
 
+def item(ask: Ask, payload: bytes) -> bool:
+    """Tell an ask one item of its stream; False where it takes no more for now."""
+    if ask.is_over:
+        return True
+    try:
+        return ask.listener.item(payload)
+    except Exception:  # noqa: BLE001 - a listener's bug ends its own stream
+        traceback.print_exc()
+        fail(ask, Problem("the server failed; see its log"))
+        return True
+
+
 def end(ask: Ask, payload: bytes) -> None:
     """Tell an ask that its stream is complete, once."""
     if not ask.is_over:
@@ -119,10 +131,11 @@ class Queue:
                 group.append(ask)
         return True
 
-    def take(self, now: float) -> list[Ask]:
+    def take(self, now: float, *, alone: bool = False) -> list[Ask]:
         """The oldest ask and those of its key that fit into a batch with it; empty if none waits.
 
-        They count as run from here on. Those whose time is over fail with 504 on the way.
+        They count as run from here on. Those whose time is over fail with 504 on the way. `alone`:
+        the model takes one request at a time.
         """
         order = self._order
         while order:
@@ -135,10 +148,10 @@ class Queue:
             if oldest.key is None:
                 self._hand_over(oldest)
                 return [oldest]
-            return self._batch(oldest.key, now)
+            return self._batch(oldest.key, now, alone=alone)
         return []
 
-    def _batch(self, key: Hashable, now: float) -> list[Ask]:
+    def _batch(self, key: Hashable, now: float, *, alone: bool) -> list[Ask]:
         group = self._groups[key]
         taken: list[Ask] = []
         rows, size = 0, 0
@@ -153,7 +166,7 @@ class Queue:
                 continue
             rows += ask.rows
             size += len(ask.payload)
-            if taken and (rows > self._largest or size > LARGEST_BATCH_BYTES):
+            if taken and (alone or rows > self._largest or size > LARGEST_BATCH_BYTES):
                 break
             group.popleft()
             self._hand_over(ask)

@@ -163,7 +163,8 @@ class Pool:
 
     def _give(self, worker: Worker) -> None:
         """Give a free worker, which stands in no list, what waits."""
-        asks = self._queue.take(time.monotonic())
+        hello = worker.hello
+        asks = self._queue.take(time.monotonic(), alone=hello is not None and not hello.batches)
         if asks:
             worker.run(asks)
         else:
@@ -263,12 +264,12 @@ class Pool:
     def _not_started(self, reason: str) -> None:
         if self._refusal is not None:
             return
-        sys.stderr.write(f"freelane: {reason}\n")
         if self._hello is None:
             self._refusal = Unavailable("the model could not be loaded")
             self._queue.fail_all(self._refusal)
             self._on_failed(reason)
             return
+        sys.stderr.write(f"freelane: {reason}\n")
         self._failed_once_more()
         if self._backoff.failures >= _HOPELESS and not self._standing():
             self._queue.fail_all(

@@ -19,7 +19,7 @@ from freelane.runtime.portable import frames, problems
 from freelane.runtime.portable.frames import Hello, Kind
 from freelane.runtime.portable.problems import Problem, TimedOut, Unavailable
 from freelane.runtime.server.ask import Ask
-from freelane.runtime.server.batching import Gathering, answer, end, fail
+from freelane.runtime.server.batching import Gathering, answer, end, fail, item
 from freelane.runtime.server.workers.launch import Launch
 
 _READ_BYTES = 256 * 1024
@@ -271,39 +271,19 @@ class Worker:
         asks = self._asks
         if kind is Kind.ITEM:
             ask = asks[0]
-            if not ask.is_over and not self._item(ask, payload):
+            was_over = ask.is_over
+            if not item(ask, payload):
                 self._pause(ask)
+            elif ask.is_over and not was_over:
+                self.cancel(ask)
             return
         seconds = time.monotonic() - self.since
-        if kind is Kind.PROBLEM:
-            problem = problems.read(payload)
-            for ask in asks:
-                fail(ask, problem)
-        elif kind is Kind.END:
-            end(asks[0], payload)
-        elif asks[0].kind is Kind.ROWS:
-            replies = frames.unpack_replies(payload)
-            for ask, (is_document, data) in zip(asks, replies, strict=True):
-                if is_document:
-                    answer(ask, data)
-                else:
-                    fail(ask, problems.read(data))
-        else:
-            answer(asks[0], payload)
+        _tell(asks, kind, payload)
         if self.state is not State.BUSY:  # who was told may have ended everything
             return
         self._kill_at = None
         self._idle()
-        self._owner.freed(self, sum(ask.rows for ask in asks), len(asks), seconds)
-
-    def _item(self, ask: Ask, payload: bytes) -> bool:
-        try:
-            return ask.listener.item(payload)
-        except Exception:  # noqa: BLE001 - a listener's bug ends its own stream
-            traceback.print_exc()
-            fail(ask, Problem("the server failed; see its log"))
-            self.cancel(ask)
-            return True
+        self._owner.freed(self, sum([ask.rows for ask in asks]), len(asks), seconds)
 
     def _pause(self, ask: Ask) -> None:
         if not ask.is_over and self._channel is not None:
@@ -408,6 +388,25 @@ class Worker:
         if self._process is not None and not self.is_reaped:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _tell(asks: list[Ask], kind: Kind, payload: bytes) -> None:
+    """Tell those of a call how it came out."""
+    if kind is Kind.PROBLEM:
+        problem = problems.read(payload)
+        for ask in asks:
+            fail(ask, problem)
+    elif kind is Kind.END:
+        end(asks[0], payload)
+    elif asks[0].kind is Kind.ROWS:
+        replies = frames.unpack_replies(payload)
+        for ask, (is_document, data) in zip(asks, replies, strict=True):
+            if is_document:
+                answer(ask, data)
+            else:
+                fail(ask, problems.read(data))
+    else:
+        answer(asks[0], payload)
 
 
 def _died() -> Problem:
