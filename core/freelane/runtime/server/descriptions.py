@@ -13,16 +13,16 @@ Content = Mapping[str, JsonValue]
 """Of each content type its schema and an example, as OpenAPI writes them."""
 
 TAGS: Mapping[str, str] = {
-    "native": "Freelane's own route.",
-    "container": "What a cloud asks of a container, on this endpoint too.",
-    "sagemaker": "As SageMaker's runtime answers: point boto3's endpoint_url here.",
-    "vertex": "As Vertex AI's prediction service answers.",
-    "oip": "The Open Inference Protocol, version 2.",
-    "gemini": "As the Gemini API answers.",
-    "openai": "As OpenAI's API answers.",
-    "health": "Whether it lives and answers.",
-    "ops": "For whoever runs it.",
-    "other": "Beside the rest.",
+    "Native": "Freelane's own route.",
+    "Containers": "What a cloud asks of a container, on this endpoint too.",
+    "SageMaker": "As SageMaker's runtime answers: point boto3's endpoint_url here.",
+    "Vertex AI": "As Vertex AI's prediction service answers.",
+    "Open Inference Protocol": "Version 2, in JSON and with binary tensors.",
+    "Gemini": "As the Gemini API answers.",
+    "OpenAI": "As OpenAI's API answers.",
+    "Health": "Whether it lives and answers.",
+    "Operation": "For whoever runs it.",
+    "Other": "Beside the rest.",
 }
 
 
@@ -189,29 +189,29 @@ def _gemini(verb: str) -> tuple[str, ...]:
 
 DESCRIPTIONS: Mapping[str, Described] = {
     "health.alive": Described(
-        tag="health",
+        tag="Health",
         summary="Whether the server lives",
         replies={"200": _json(_object({"status": _TEXT}, "status"))},
     ),
     "health.ready": Described(
-        tag="health",
+        tag="Health",
         summary="Whether it answers requests now",
         text="A parked model counts as ready: the next request wakes it.",
         replies={"200": _json(_object({"status": _TEXT}, "status"))},
     ),
     "ops.metrics": Described(
-        tag="ops",
+        tag="Operation",
         summary="Its metrics, as Prometheus reads them",
         replies={"200": {**_as("text/plain", _TEXT), **_as("application/openmetrics-text", _TEXT)}},
     ),
     "ops.openapi": Described(
-        tag="ops", summary="This document", replies={"200": _json({"type": "object"})}
+        tag="Operation", summary="This document", replies={"200": _json({"type": "object"})}
     ),
     "ops.docs": Described(
-        tag="ops", summary="The page that shows it", replies={"200": _as("text/html", _TEXT)}
+        tag="Operation", summary="The page that shows it", replies={"200": _as("text/html", _TEXT)}
     ),
     "native.predict": Described(
-        tag="native",
+        tag="Native",
         summary="Predict",
         text="With `Accept: application/x-ndjson` the answer comes line by line, each "
         '`{"prediction": ...}`, as the model makes it.',
@@ -220,22 +220,22 @@ DESCRIPTIONS: Mapping[str, Described] = {
         replies={"200": {**_PREDICTIONS, **_as("application/x-ndjson", _TEXT)}},
     ),
     "container.ping": Described(
-        tag="container", summary="Whether the container answers", replies={"200": _ANY_REPLY}
+        tag="Containers", summary="Whether the container answers", replies={"200": _ANY_REPLY}
     ),
     "container.invocations": Described(
-        tag="container",
+        tag="Containers",
         summary="Invoke, as SageMaker does a container",
         request=_ANY_BODY,
         replies={"200": _ANY_REPLY},
     ),
     "container.predict": Described(
-        tag="container",
+        tag="Containers",
         summary="Predict, as Vertex AI asks a container",
         request=_json(_ref("Rows"), _ROWS),
         replies={"200": _PREDICTIONS},
     ),
     "sagemaker.invoke": Described(
-        tag="sagemaker",
+        tag="SageMaker",
         summary="InvokeEndpoint",
         paths=("/endpoints/{endpoint}/invocations",),
         parameters=(
@@ -247,7 +247,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="SageMakerProblem",
     ),
     "sagemaker.stream": Described(
-        tag="sagemaker",
+        tag="SageMaker",
         summary="InvokeEndpointWithResponseStream",
         paths=("/endpoints/{endpoint}/invocations-response-stream",),
         request=_ANY_BODY,
@@ -255,7 +255,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="SageMakerProblem",
     ),
     "sagemaker.async": Described(
-        tag="sagemaker",
+        tag="SageMaker",
         summary="InvokeEndpointAsync",
         text="The input is a file below the endpoint's `async_folder`; the answer is written "
         "beside it.",
@@ -265,7 +265,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="SageMakerProblem",
     ),
     "vertex.predict": Described(
-        tag="vertex",
+        tag="Vertex AI",
         summary="predict",
         paths=_vertex("predict"),
         request=_json(_ref("Rows"), _ROWS),
@@ -273,7 +273,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "vertex.raw_predict": Described(
-        tag="vertex",
+        tag="Vertex AI",
         summary="rawPredict",
         paths=_vertex("rawPredict"),
         request=_ANY_BODY,
@@ -281,7 +281,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "vertex.stream_raw_predict": Described(
-        tag="vertex",
+        tag="Vertex AI",
         summary="streamRawPredict",
         paths=_vertex("streamRawPredict"),
         request=_ANY_BODY,
@@ -289,7 +289,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "vertex.explain": Described(
-        tag="vertex",
+        tag="Vertex AI",
         summary="explain: answered 501, nothing explains here",
         paths=_vertex("explain"),
         request=_json(_ref("Rows"), _ROWS),
@@ -297,28 +297,32 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "oip.server": Described(
-        tag="oip",
+        tag="Open Inference Protocol",
         summary="What the server is",
         replies={"200": _json(_object({"name": _TEXT, "version": _TEXT}, "name"))},
         error="OipProblem",
     ),
-    "oip.live": Described(tag="oip", summary="Whether the server lives", error="OipProblem"),
-    "oip.ready": Described(tag="oip", summary="Whether it answers now", error="OipProblem"),
+    "oip.live": Described(
+        tag="Open Inference Protocol", summary="Whether the server lives", error="OipProblem"
+    ),
+    "oip.ready": Described(
+        tag="Open Inference Protocol", summary="Whether it answers now", error="OipProblem"
+    ),
     "oip.model": Described(
-        tag="oip",
+        tag="Open Inference Protocol",
         summary="What the model is",
         paths=("/v2/models/{model}", "/v2/models/{model}/versions/{version}"),
         replies={"200": _json(_object({"name": _TEXT}, "name"))},
         error="OipProblem",
     ),
     "oip.model_ready": Described(
-        tag="oip",
+        tag="Open Inference Protocol",
         summary="Whether the model answers now",
         paths=("/v2/models/{model}/ready", "/v2/models/{model}/versions/{version}/ready"),
         error="OipProblem",
     ),
     "oip.infer": Described(
-        tag="oip",
+        tag="Open Inference Protocol",
         summary="Infer",
         paths=("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"),
         request=_json(
@@ -338,7 +342,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="OipProblem",
     ),
     "gemini.generate": Described(
-        tag="gemini",
+        tag="Gemini",
         summary="generateContent",
         paths=_gemini("generateContent"),
         request=_json(_ref("GeminiRequest"), _HEARD),
@@ -346,7 +350,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "gemini.stream": Described(
-        tag="gemini",
+        tag="Gemini",
         summary="streamGenerateContent",
         paths=_gemini("streamGenerateContent"),
         parameters=(_query("alt", "sse streams events, else one JSON list.", {"enum": ["sse"]}),),
@@ -355,7 +359,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "gemini.count_tokens": Described(
-        tag="gemini",
+        tag="Gemini",
         summary="countTokens",
         paths=_gemini("countTokens"),
         request=_json(_object({"contents": _list(_ref("GeminiContent"))}), _HEARD),
@@ -363,7 +367,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "gemini.embed": Described(
-        tag="gemini",
+        tag="Gemini",
         summary="embedContent",
         paths=_gemini("embedContent"),
         request=_json(
@@ -374,7 +378,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "gemini.batch_embed": Described(
-        tag="gemini",
+        tag="Gemini",
         summary="batchEmbedContents",
         paths=_gemini("batchEmbedContents"),
         request=_json(
@@ -392,21 +396,21 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="GoogleProblem",
     ),
     "gemini.models": Described(
-        tag="gemini",
+        tag="Gemini",
         summary="The models",
         paths=("/v1beta/models",),
         replies={"200": _json(_object({"models": _list({"type": "object"})}))},
         error="GoogleProblem",
     ),
     "gemini.model": Described(
-        tag="gemini",
+        tag="Gemini",
         summary="One model",
         paths=("/v1beta/models/{model}",),
         replies={"200": _json(_object({"name": _TEXT}))},
         error="GoogleProblem",
     ),
     "openai.chat": Described(
-        tag="openai",
+        tag="OpenAI",
         summary="Chat",
         request=_json(
             _object(
@@ -418,7 +422,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="OpenAIProblem",
     ),
     "openai.completions": Described(
-        tag="openai",
+        tag="OpenAI",
         summary="Completion",
         request=_json(
             _object({**_SAMPLING, "prompt": _TEXT}, "prompt"), {"model": "any", "prompt": "Hello"}
@@ -427,7 +431,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="OpenAIProblem",
     ),
     "openai.embeddings": Described(
-        tag="openai",
+        tag="OpenAI",
         summary="Embeddings",
         request=_json(
             _object(
@@ -444,13 +448,13 @@ DESCRIPTIONS: Mapping[str, Described] = {
         error="OpenAIProblem",
     ),
     "openai.models": Described(
-        tag="openai",
+        tag="OpenAI",
         summary="The models",
         replies={"200": _json(_object({"data": _list({"type": "object"})}))},
         error="OpenAIProblem",
     ),
     "openai.model": Described(
-        tag="openai",
+        tag="OpenAI",
         summary="One model",
         paths=("/v1/models/{model}",),
         replies={"200": _json(_object({"id": _TEXT}))},

@@ -11,8 +11,8 @@ from freelane.runtime.server.descriptions import DESCRIPTIONS, SCHEMAS, TAGS, De
 from freelane.runtime.server.routes.table import Route
 
 _PLACE = re.compile(r"\{(\w+)\}")
-_UNDESCRIBED = Described(tag="other", summary="")
-_RATE_HEADERS: Mapping[str, JsonValue] = {
+_UNDESCRIBED = Described(tag="Other", summary="")
+_HEADERS: Mapping[str, JsonValue] = {
     "x-request-id": {
         "description": "Names the request in the endpoint's log.",
         "schema": {"type": "string"},
@@ -107,7 +107,7 @@ def _operation(
     for status, content in described.replies.items():
         reply: dict[str, JsonValue] = {
             "description": _WORDS.get(status, "Answered."),
-            "headers": dict(_RATE_HEADERS),
+            "headers": dict(_HEADERS),
         }
         if content is not None:
             reply["content"] = dict(content)
@@ -119,7 +119,7 @@ def _operation(
         if status == "401" and route.is_open:
             continue
         responses.setdefault(
-            status, {"description": text, "headers": dict(_RATE_HEADERS), "content": error}
+            status, {"description": text, "headers": dict(_HEADERS), "content": error}
         )
     told["responses"] = responses
     return told
