@@ -153,9 +153,14 @@ class Body(Whole):
 
     def done(self, payload: bytes) -> None:
         head, body = unpack_body(payload)
-        kind = str(json.loads(head)["content_type"])
+        body, kind, headers = self.write(body, str(json.loads(head)["content_type"]))
         exchange = self._exchange
-        exchange.reply(200, body, kind, (*self._admission.headers(exchange), *self._headers))
+        told = (*self._admission.headers(exchange), *self._headers, *headers)
+        exchange.reply(200, body, kind, told)
+
+    def write(self, body: bytes, kind: str) -> tuple[bytes, str, Sequence[Header]]:
+        """Body, content type and further headers of the answer."""
+        return body, kind, ()
 
 
 class Written(Whole):
