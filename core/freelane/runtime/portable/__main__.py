@@ -1,4 +1,4 @@
-"""`train` or `serve`: the one command that every provider runs beside the user's code."""
+"""`train`, `serve` or `work`: the one command that is run beside the user's code."""
 
 from __future__ import annotations
 
@@ -23,10 +23,16 @@ def main(argv: list[str], folder: Path) -> int:
             from . import serving
 
             return serving.run(folder, task, os.environ)
+        if isinstance(task, tasks.ServingTask) and argv[:2] == ["work", "--channel"]:
+            from . import worker
+
+            return worker.run(folder, task, os.environ, int(argv[2]))
     except tasks.TaskError as error:
         sys.stderr.write(f"freelane: {error}\n")
         return USAGE
-    sys.stderr.write("freelane: usage: train | serve, and task.json has to be of that kind\n")
+    sys.stderr.write(
+        "freelane: usage: train | serve | work --channel FD, and task.json has to be of that kind\n"
+    )
     return USAGE
 
 

@@ -10,8 +10,9 @@ import csv
 import importlib
 import io
 import json
+import json.encoder
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from . import json_limits
 from .problems import BadRequest, ModelError, NotAcceptable, Unprocessable, UnsupportedType
@@ -173,11 +174,28 @@ def dump(value: object) -> bytes:
         ValueError: It holds NaN or infinity, or itself.
         RecursionError: It nests too deep.
     """
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    text = "".join(_encode(value, 0))
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:  # a lone surrogate, which only an escape can carry
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def _encoder() -> Callable[[object, int], Iterable[str]]:
+    """What json.dumps makes anew at each call, which costs more than a short answer's encoding."""
+    options = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:  # an interpreter without it
+        return lambda value, _: options.iterencode(value)
+    texts = json.encoder.encode_basestring
+    flags = (False, False, False)  # sorted, without odd keys, with NaN
+    encode: Callable[[object, int], Iterable[str]] = make(
+        None, options.default, texts, None, ":", ",", *flags
+    )
+    return encode
+
+
+_encode = _encoder()
 
 
 def plain(value: object, where: str = "", depth: int = 0) -> object:

@@ -15,14 +15,16 @@ A frame is its payload's length, its kind, the call that it is about, then the p
     CLOSE     end, exit code 0
 
     worker -> server
-    HELLO     once, when the model is loaded; see `Hello`
+    HELLO     when the model is loaded; see `Hello`. Again, before a reply, should that reply show
+              that rows of several requests cannot be one call after all
     FAILED    instead: {"error": reason}; the worker then exits with 3
     REPLY     ROWS: of each request a byte (1: a document, 0: a problem), its length, the bytes;
               the document is the whole {"predictions": [...]}.
               INVOKE: length of a JSON head {"content_type"}, that head, the body.
               EMBED, COUNT: the JSON.
     ITEM      one item of a stream, as JSON
-    END       the stream is over: {"usage": {"input_tokens", "output_tokens"}} where it is known
+    END       the stream is over: {"usage": {"input_tokens", "output_tokens"}} where it is known,
+              and of a model that `limits` {"finish": "length"} where max_tokens ended it
     PROBLEM   the whole call has failed: {"status", "type", "message", "headers", "details"}
 """
 
@@ -72,6 +74,8 @@ class Hello:
     embeds: bool
     counts: bool
     """Whether it has a count_tokens of its own."""
+    limits: bool = False
+    """Whether it ends a text at max_tokens and stop sequences itself, as an engine does."""
 
 
 class FrameError(Exception):

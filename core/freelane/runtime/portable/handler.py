@@ -5,8 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from . import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .text import Text
 
 
 @dataclass(frozen=True)
@@ -20,9 +26,24 @@ class Reply:
 class Handler(ABC):
     """A loaded model."""
 
+    style: ClassVar[str]
+    batches = True
+    """Whether rows of several requests may be one call: their answers are told apart by place."""
+    streams = False
+    """Whether its predict is a generator function."""
+    text: Text | None = None
+    """What it can do with text."""
+
     @abstractmethod
     def predict(self, instances: list[object], parameters: dict[str, object] | None) -> object:
         """What the model answers; an iterator streams its items."""
+
+    def together(
+        self, rows: list[object], counts: Sequence[int], parameters: dict[str, object] | None
+    ) -> object:
+        """What the model answers to the rows of several requests, `counts` of each, in a row."""
+        del counts
+        return self.predict(rows, parameters)
 
     @abstractmethod
     def invoke(self, body: bytes, content_type: str | None, accept: str | None) -> Reply:
@@ -58,3 +79,12 @@ def write(result: object, accept: str | None, request_type: str | None) -> Reply
 def collected(result: object) -> object:
     """A stream's items as a list; anything else as it is."""
     return list(result) if isinstance(result, Iterator) else result
+
+
+def items(result: object) -> Iterator[object]:
+    """What the model answers, item by item and made plain, whether it streams or not."""
+    if isinstance(result, dict):
+        result = result.get("predictions", [result])
+    found = result if isinstance(result, Iterator) else codec.plain(result)
+    for item in found if isinstance(found, (list, Iterator)) else [found]:
+        yield codec.plain(item, "prediction")

@@ -11,6 +11,7 @@ from . import layout
 from .native import NativeHandler
 from .predictor import PredictorHandler
 from .sagemaker import FUNCTIONS, SageMakerHandler
+from .text import FUNCTIONS as TEXT_FUNCTIONS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,9 @@ def _adopt(module: ModuleType) -> ModuleType:
 def find(module: ModuleType, script: str, model_dir: Path) -> Handler:
     """The handler of the module's style, with its model loaded."""
     has = {
-        name for name in ("load", "predict", *FUNCTIONS) if callable(getattr(module, name, None))
+        name
+        for name in ("load", "predict", *TEXT_FUNCTIONS, *FUNCTIONS)
+        if callable(getattr(module, name, None))
     }
     if "model_fn" in has:  # such a script may well have a load and a predict of its own
         return SageMakerHandler(module, model_dir)
@@ -80,6 +83,8 @@ def find(module: ModuleType, script: str, model_dir: Path) -> Handler:
     if classes:
         names = ", ".join(sorted(cls.__name__ for cls in classes))
         raise HandlerError(f"{script} defines several predictors, {names}: leave one of them")
+    if "load" in has and has & {"generate", "embed"}:
+        return NativeHandler(module, model_dir)
     if has & set(FUNCTIONS):
         raise HandlerError(f"{script} has {', '.join(sorted(has))}, but no model_fn(model_dir)")
     if callable(getattr(module, "input_handler", None)):
@@ -88,7 +93,7 @@ def find(module: ModuleType, script: str, model_dir: Path) -> Handler:
             "Serving; here write load(model_dir) and predict(model, instances)"
         )
     if has:
-        lack = "load(model_dir)" if "predict" in has else "predict(model, instances)"
+        lack = "predict(model, instances)" if "load" in has else "load(model_dir)"
         raise HandlerError(f"{script} has no {lack}")
     raise HandlerError(
         f"{script} has neither load(model_dir) and predict(model, instances), nor model_fn, nor a "

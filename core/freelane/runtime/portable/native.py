@@ -1,14 +1,18 @@
-"""Freelane's own style: `load(model_dir)` and `predict(model, instances)`."""
+"""Freelane's own style: `load(model_dir)` and `predict(model, instances)`, or text functions."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
-from . import codec
+from . import arrays, codec
 from .handler import Handler, Reply, collected, write
+from .problems import Unprocessable
+from .text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -16,21 +20,61 @@ if TYPE_CHECKING:
 class NativeHandler(Handler):
     """`predict` may be a generator; it may take the request's parameters as a third argument."""
 
+    style = "native"
+
     def __init__(self, module: ModuleType, model_dir: Path) -> None:
-        self._predict = module.predict
-        self._takes_parameters = _accepts(module.predict, 3)
+        predict: Callable[..., object] | None = getattr(module, "predict", None)
+        predict = predict if callable(predict) else None
+        self._takes_parameters = predict is None or _accepts(predict, 3)
+        self._arrays = None if predict is None else arrays.wanted(predict)
+        self.streams = predict is not None and _is_generator(predict)
+        self.batches = predict is not None and not self.streams
         self._model = module.load(str(model_dir))
+        self.text = Text(module, self._model, self._called if self.streams else None)
+        self._predict = predict or functools.partial(_written, self.text)
 
     def predict(self, instances: list[object], parameters: dict[str, object] | None) -> object:
         """What `predict` answers."""
-        if self._takes_parameters:
-            return self._predict(self._model, instances, parameters)
-        return self._predict(self._model, instances)
+        given = instances if self._arrays is None else self._arrays.of(instances)
+        return self._called(given, parameters)
+
+    def together(
+        self, rows: list[object], counts: Sequence[int], parameters: dict[str, object] | None
+    ) -> object:
+        """The same, with arrays joined as each request's own would be."""
+        if self._arrays is None:
+            return self._called(rows, parameters)
+        return self._called(self._arrays.joined(rows, counts), parameters)
 
     def invoke(self, body: bytes, content_type: str | None, accept: str | None) -> Reply:
         """Any of the four content types, in and out."""
         instances, parameters = codec.read_instances(body, content_type)
         return write(collected(self.predict(instances, parameters)), accept, content_type)
+
+    def _called(self, instances: object, parameters: dict[str, object] | None) -> object:
+        if self._takes_parameters:
+            return self._predict(self._model, instances, parameters)
+        return self._predict(self._model, instances)
+
+
+def _written(
+    text: Text, _model: object, instances: object, parameters: dict[str, object] | None
+) -> object:
+    """The predictions of a script that has text functions alone, one at a time."""
+    rows = instances if isinstance(instances, list) else [instances]
+    if text.generates:
+        return (text.whole(instance, parameters) for instance in rows)
+    texts = [row for row in rows if isinstance(row, str)]
+    if len(texts) < len(rows):
+        raise Unprocessable("each instance has to be a text")
+    return text.embed(texts, parameters or {})
+
+
+def _is_generator(function: Callable[..., object]) -> bool:
+    """Whether calling it makes a generator; a callable object's own call counts too."""
+    return inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(
+        getattr(function, "__call__", None)  # noqa: B004 - its function, not whether it has one
+    )
 
 
 def _accepts(function: object, count: int) -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class PredictorHandler(Handler):
     """A Predictor class, of the SDK or only shaped like one."""
 
+    style = "predictor"
+
     def __init__(self, cls: type, model_dir: Path) -> None:
         # AI Platform's older interface: a class method makes it, `predict` takes the instances.
         self._older = not callable(getattr(cls, "load", None))

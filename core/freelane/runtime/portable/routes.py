@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import sys
 import threading
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable
 
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from .messages import Head
 
 MODEL_WAIT_S = 60.0
-LONGEST_TEXT = 500
-_PATH = re.compile(r"""(['"])~?/[^'"]*\1|(?<![\w.])/(?:[\w.@+-]+/)+[\w.@+-]*""")
 
 
 Admit = Callable[[], None]
@@ -128,12 +122,8 @@ class Routes:
         self, instances: list[object], parameters: dict[str, object] | None
     ) -> Iterator[bytes]:
         with self._own_turn():
-            result = self._model.predict(instances, parameters)
-            if isinstance(result, dict):
-                result = result.get("predictions", [result])
-            items = result if handler.is_stream(result) else codec.plain(result)
-            for item in items if hasattr(items, "__iter__") else [items]:
-                yield codec.dump({"prediction": codec.plain(item, "prediction")}) + b"\n"
+            for item in handler.items(self._model.predict(instances, parameters)):
+                yield codec.dump({"prediction": item}) + b"\n"
 
     def _own_turn(self) -> _Turn:
         return _Turn(self._turn)
@@ -156,36 +146,6 @@ class _Turn:
 def is_unasked(error: BaseException) -> bool:
     """Whether the request never came to the model: it is not counted then."""
     return isinstance(error, Problem) and not isinstance(error, (ModelError, NotAcceptable))
-
-
-def problem_of(error: BaseException, request_id: str) -> Problem:
-    """The answer to whatever a request came to; the traceback goes to the log alone."""
-    if isinstance(error, Problem):
-        if error.status >= 500:  # noqa: PLR2004 - the server's side of the statuses
-            _log(error, request_id)
-        return error
-    _log(error, request_id)
-    if isinstance(error, MemoryError):
-        return Unavailable("the model ran out of memory")
-    text = _PATH.sub("<path>", " ".join(str(error).split()))[:LONGEST_TEXT]
-    found = ModelError(f"the model raised {type(error).__name__}" + (f": {text}" if text else ""))
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int) and 400 <= status < 500:  # noqa: PLR2004 - a framework's HTTP error
-        found.status, found.message = (
-            status,
-            _PATH.sub("<path>", str(getattr(error, "detail", text))),
-        )
-    elif type(error).__name__ == "UnsupportedFormatError":  # the SageMaker toolkits'
-        return UnsupportedType(text)
-    return found
-
-
-def _log(error: BaseException, request_id: str) -> None:
-    # The user's code may have closed or replaced stderr: the caller is answered all the same.
-    with contextlib.suppress(Exception):
-        lines = traceback.format_exception(type(error), error, error.__traceback__)
-        sys.stderr.write(f"freelane: request {request_id} failed\n{''.join(lines)}")
-        sys.stderr.flush()
 
 
 def _alive(_head: Head, _body: bytes, _admit: Admit) -> Reply:

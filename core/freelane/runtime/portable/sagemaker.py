@@ -29,6 +29,8 @@ _TEXT = {codec.JSON, codec.CSV}  # what the toolkit hands on as text; the rest s
 class SageMakerHandler(Handler):
     """The functions of a script-mode inference script."""
 
+    style = "sagemaker"
+
     def __init__(self, module: ModuleType, model_dir: Path) -> None:
         own = {name: getattr(module, name, None) for name in FUNCTIONS}
         parts = [n for n in ("input_fn", "predict_fn", "output_fn") if own[n]]
@@ -48,6 +50,7 @@ class SageMakerHandler(Handler):
         readers = [own[name] for name in ("transform_fn", "input_fn", "predict_fn") if own[name]]
         self._order = shapes.likeliest_first(readers)
         self._shape: str | None = None
+        self.batches = self._transform_fn is None  # which may answer whatever it likes
         model_fn = own["model_fn"]
         if model_fn is None:
             raise ModelError("the script has no model_fn(model_dir)")

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import codec, json_limits, messages
+from .failing import problem_of
 from .messages import Connection, ConnectionEnded, Head
 from .problems import Problem, Unavailable
-from .routes import Stream, is_unasked, problem_of
+from .routes import Stream, is_unasked
 
 if TYPE_CHECKING:
     from .access import Access

@@ -11,19 +11,17 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import access, handlers, integrity, rates, rationed, server, stand_ins, use
+from . import access, loading, rates, rationed, server, use
 from .routes import Paths, Routes
 from .task import ServingTask, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LOAD_FAILED = 3
 DEFAULT_PORT = 8080
 RATION_S = 15.0  # what counts the rate is started with us, and may come up later
 DRAIN_S = 8.0  # whoever stops an endpoint waits ten seconds before it kills
@@ -43,9 +41,7 @@ class Settings:
     ration: int | None
     """The socket through which the rate is counted elsewhere; None: in memory."""
     used_file: Path | None
-    model: Path
-    manifest: Path | None
-    digest: str | None
+    model: loading.Model
 
 
 def read_settings(environ: Mapping[str, str], name: str) -> Settings:
@@ -55,11 +51,9 @@ def read_settings(environ: Mapping[str, str], name: str) -> Settings:
         TaskError: A variable does not hold.
     """
     get = environ.get
-    model = get("FREELANE_MODEL_DIR") or get("SM_MODEL_DIR") or get("AIP_STORAGE_URI")
-    if not model:
-        raise TaskError("FREELANE_MODEL_DIR is not set; the provider has to name the model")
+    model = loading.model_of(environ)
     port = get("FREELANE_SERVE_PORT") or get("AIP_HTTP_PORT") or get("SAGEMAKER_BIND_TO_PORT")
-    ready, manifest = get("FREELANE_SERVE_READY_FILE"), get("FREELANE_MANIFEST")
+    ready = get("FREELANE_SERVE_READY_FILE")
     parent = get("FREELANE_SERVE_PARENT_FD")
     expires = get("FREELANE_SERVE_EXPIRES_AT")
     ration, used = get("FREELANE_SERVE_RATION_FD"), get("FREELANE_SERVE_USED_FILE")
@@ -82,9 +76,7 @@ def read_settings(environ: Mapping[str, str], name: str) -> Settings:
             parent=int(parent) if parent else None,
             ration=int(ration) if ration else None,
             used_file=Path(used).absolute() if used else None,
-            model=Path(model).resolve(),  # the user's code runs in another folder
-            manifest=Path(manifest).absolute() if manifest else None,
-            digest=get("FREELANE_MODEL_DIGEST") or None,
+            model=model,
         )
     except ValueError as error:
         raise TaskError(f"a variable of the server is no number: {error}") from error
@@ -100,12 +92,8 @@ def run(folder: Path, task: ServingTask, environ: Mapping[str, str]) -> int:
     watch.start()
     try:
         listening = _prepare(folder, task, settings)
-    except (integrity.IntegrityError, handlers.HandlerError, TaskError) as error:
-        return _failed(settings, str(error))
     except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
-        traceback.print_exc()
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        return _failed(settings, f"the model could not be loaded: {text}")
+        return _failed(settings, loading.reason_of(error))
     watch.loaded = True
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
@@ -119,15 +107,7 @@ def run(folder: Path, task: ServingTask, environ: Mapping[str, str]) -> int:
 
 
 def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Server:
-    if settings.manifest is not None:
-        integrity.verify(settings.model, settings.manifest, settings.digest)
-    code = folder / "code"
-    # A user's prints go to the log line by line, like the rest of it.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    sys.path[:] = [*stand_ins.first(), *sys.path, *stand_ins.missing()]
-    os.environ.update(_variables(settings.model, task))
-    os.chdir(code)
-    model = handlers.load(code, task.script, settings.model)
+    model = loading.load(folder, task, settings.model)
     try:
         return server.Server(
             (settings.host, settings.port),
@@ -149,14 +129,6 @@ def _rates(settings: Settings, task: ServingTask) -> rates.Rates:
     sock = socket.socket(fileno=settings.ration)
     os.set_inheritable(sock.fileno(), False)  # noqa: FBT003 - the model's own processes ask nothing
     return rationed.Rationed(sock, first_s=RATION_S)
-
-
-def _variables(model: Path, task: ServingTask) -> dict[str, str]:
-    """What serving code of each kind expects to find."""
-    path = str(model)
-    derived = {"SM_MODEL_DIR": path, "AIP_STORAGE_URI": path, "FREELANE_MODEL_DIR": path}
-    kept = {k: v for k, v in task.env.items() if not k.startswith("FREELANE_")}
-    return {**derived, **kept}
 
 
 class _Watch(threading.Thread):
@@ -226,7 +198,7 @@ def _token(file: str | None) -> str | None:
 def _failed(settings: Settings, reason: str) -> int:
     sys.stderr.write(f"freelane: {reason}\n")
     _write_ready(settings, {"error": reason})
-    return LOAD_FAILED
+    return loading.FAILED
 
 
 def _write_ready(settings: Settings, document: Mapping[str, object]) -> None:
