@@ -3,18 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
-from freelane.client import show
+from freelane.client import show, texts
 from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
 from freelane.client.models import find_model, newest_model
 from freelane.client.session import Session
+from freelane.client.texts import TEXT_S, Drawn, Generation, Said
 from freelane.contract.provider import Provider
 from freelane.errors import DeadlineExceeded, ResourceNotFound
 from freelane.model import artifact as model_artifact
 from freelane.model import endpoint as model
 from freelane.model.artifact import ArtifactHandle
+from freelane.model.generation import Piece
 from freelane.model.lifecycle import EndpointState
 from freelane.model.name import parse_address
 from freelane.model.operation import Verb
@@ -96,6 +98,32 @@ class Endpoint:
         """Ask it once; see `Endpoints.predict`."""
         return self._endpoints.ask(
             self.record, PredictionRequest(instances, parameters), timeout_s=timeout_s
+        )
+
+    def generate(
+        self,
+        messages: str | Sequence[Said],
+        *,
+        system: str | None = None,
+        timeout_s: float = TEXT_S,
+        **sampling: Unpack[Drawn],
+    ) -> Generation:
+        """Ask it for a text; see `Endpoints.generate`."""
+        return self._endpoints.generate(
+            self.record, messages, system=system, timeout_s=timeout_s, **sampling
+        )
+
+    def stream(
+        self,
+        messages: str | Sequence[Said],
+        *,
+        system: str | None = None,
+        timeout_s: float = TEXT_S,
+        **sampling: Unpack[Drawn],
+    ) -> Iterator[Piece]:
+        """Ask it for a text, piece by piece; see `Endpoints.stream`."""
+        return self._endpoints.stream(
+            self.record, messages, system=system, timeout_s=timeout_s, **sampling
         )
 
     def refresh(self) -> "Endpoint":
@@ -354,6 +382,54 @@ class Endpoints:
     def can_update(self, provider: str) -> bool:
         """Whether what an endpoint of that provider serves can be changed."""
         return self._session.resolve(provider).updater is not None
+
+    def generate(
+        self,
+        address: str | model.Endpoint,
+        messages: str | Sequence[Said],
+        *,
+        system: str | None = None,
+        timeout_s: float = TEXT_S,
+        **sampling: Unpack[Drawn],
+    ) -> Generation:
+        """Ask an endpoint for the text that follows a conversation, or a single message.
+
+        Args:
+            address: `provider/name`, `name` at the current provider, or a record that is at hand.
+            messages: A text of the user's, or messages in their order: `Message`, or objects with
+                `role` and `content`.
+            system: What the model is told before all messages.
+            timeout_s: How long it may take in all, in seconds.
+            sampling: temperature, top_p, max_tokens, stop and seed; what is not given is the
+                model's choice.
+
+        Raises:
+            CapabilityUnsupported: The provider, or the model behind the endpoint, writes no text.
+            EndpointNotReady: It cannot answer now.
+            InvalidRequest: The messages or the sampling are not what it takes.
+            ModelFailed: The user's model raised.
+        """
+        request = texts.asked(messages, system=system, drawn=sampling)
+        return texts.generate(self._session, self._record(address), request, timeout_s=timeout_s)
+
+    def stream(
+        self,
+        address: str | model.Endpoint,
+        messages: str | Sequence[Said],
+        *,
+        system: str | None = None,
+        timeout_s: float = TEXT_S,
+        **sampling: Unpack[Drawn],
+    ) -> Iterator[Piece]:
+        """The same text piece by piece, as it is written; the last one says why it ends.
+
+        Nothing is sent before the first piece is asked for; closing the iterator stops the model.
+        """
+        request = texts.asked(messages, system=system, drawn=sampling)
+        return texts.stream(self._session, self._record(address), request, timeout_s=timeout_s)
+
+    def _record(self, address: str | model.Endpoint) -> model.Endpoint:
+        return self._find(address) if isinstance(address, str) else address
 
     def _find(self, address: str) -> model.Endpoint:
         provider, name = parse_address(address)

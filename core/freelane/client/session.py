@@ -50,7 +50,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from freelane.registry import Registry
+    from freelane.service.generation import GenerationService
     from freelane.service.prediction import PredictionService
+    from freelane.service.tolls import Tolls
+    from freelane.transport.http import Transport
 
 
 class Session:
@@ -73,7 +76,7 @@ class Session:
         self._providers: dict[str, Provider] = {}
         self._terms: dict[str, Terms] = {}
         self._store: Store | None = None
-        self._close_prediction: Callable[[], None] = _nothing
+        self._close_way: Callable[[], None] = _nothing
 
     @cached_property
     def registry(self) -> "Registry":
@@ -147,15 +150,31 @@ class Session:
 
     @cached_property
     def prediction(self) -> "PredictionService":
+        from freelane.service.prediction import PredictionService  # noqa: PLC0415 - see `_way`
+
+        return PredictionService(self.workspace, *self._way)
+
+    @cached_property
+    def generation(self) -> "GenerationService":
+        from freelane.service.generation import GenerationService  # noqa: PLC0415 - see `_way`
+
+        return GenerationService(self.workspace, *self._way)
+
+    @cached_property
+    def _way(self) -> "tuple[Transport, Tolls]":
+        """What every request to a model goes through."""
         # The transport costs more to load than everything a listing needs.
-        from freelane.service.prediction import PredictionService  # noqa: PLC0415
         from freelane.service.tolls import Tolls  # noqa: PLC0415
         from freelane.transport.http import Transport  # noqa: PLC0415
 
-        tolls = Tolls(self.workspace, self.accounting)
-        service = PredictionService(self.workspace, Transport(), tolls)
-        self._close_prediction = service.close
-        return service
+        transport, tolls = Transport(), Tolls(self.workspace, self.accounting)
+
+        def close() -> None:
+            tolls.close()
+            transport.close()
+
+        self._close_way = close
+        return transport, tolls
 
     def resolve(self, name: str) -> Provider:
         """The provider of a configured name, wired once.
@@ -250,8 +269,9 @@ class Session:
 
     def close(self) -> None:
         """Close connections; the session can be used again and opens new ones."""
-        self._close_prediction()
-        self.__dict__.pop("prediction", None)
+        self._close_way()
+        for part in ("prediction", "generation", "_way"):
+            self.__dict__.pop(part, None)
         if self._store is not None:
             self._store.close()
 

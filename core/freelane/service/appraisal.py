@@ -10,6 +10,7 @@ from freelane.contract.provider import Provider
 from freelane.errors import DeadlineExceeded, ProviderError
 from freelane.model.endpoint import EndpointHandle, EndpointSpec
 from freelane.model.estimate import UNKNOWN_ACCOUNT, Account, Estimate, Reading, Timed, UnknownCost
+from freelane.model.generation import GenerationRequest
 from freelane.model.job import JobSpec
 from freelane.model.operation import Verb
 from freelane.model.prediction import PredictionRequest
@@ -22,6 +23,7 @@ from freelane.quota.window import cells
 from freelane.service.workspace import Workspace
 
 Spec = JobSpec | EndpointSpec
+Request = PredictionRequest | GenerationRequest
 INSTANCE_TYPE = "instance_type"
 """The attribute of a meter that says on what kind of machine it runs."""
 DEFAULT_RUNTIME = timedelta(hours=1)
@@ -88,17 +90,20 @@ class Appraisal:
         }
         return sorted(covered - used)
 
-    def prediction_demands(
-        self, provider: Provider, handle: EndpointHandle, request: PredictionRequest
+    def request_demands(
+        self, provider: Provider, handle: EndpointHandle, request: Request
     ) -> tuple[Demand, ...]:
-        """What one attempt of a prediction uses, at most.
+        """What one attempt of a prediction, or of a text, uses, at most.
 
         Raises:
             QuotaExceeded: What it costs is unknown.
         """
         if provider.quota is None or provider.info.owned:
             return ()  # an endpoint of a provider that says nothing was not admitted
-        estimate = provider.quota.estimate_prediction(handle, request)
+        if isinstance(request, PredictionRequest):
+            estimate = provider.quota.estimate_prediction(handle, request)
+        else:
+            estimate = provider.quota.estimate_generation(handle, request)
         return self._weigh(provider, estimate, duration=None)
 
     def terms(self, provider: Provider) -> Terms:

@@ -1,4 +1,4 @@
-"""What one prediction is charged before it is sent.
+"""What one request to a model, a prediction or a text, is charged before it is sent.
 
 Most pay from a block of units that this process holds, without touching the database; what a free
 allowance has no room for goes to the guard, which may let credits or money pay.
@@ -13,7 +13,7 @@ from freelane.contract.provider import Provider
 from freelane.errors import QuotaExceeded
 from freelane.model.amount import show_amount
 from freelane.model.endpoint import Endpoint
-from freelane.model.prediction import PredictionRequest
+from freelane.model.generation import GenerationRequest
 from freelane.model.quota import QuotaKey, Unit
 from freelane.model.spending import Exhausted as Rule
 from freelane.model.spending import Policy
@@ -21,6 +21,7 @@ from freelane.quota.demand import Demand, Source
 from freelane.quota.ledger import Reservation, readings
 from freelane.quota.weighing import rate_demand
 from freelane.service.accounting import Accounting
+from freelane.service.appraisal import Request
 from freelane.service.workspace import Workspace
 from freelane.waiting import Deadline
 
@@ -59,16 +60,17 @@ class Tolls:
         self,
         endpoint: Endpoint,
         provider: Provider,
-        request: PredictionRequest,
+        request: Request,
         *,
         deadline: Deadline,
     ) -> Paid:
-        """Charge one prediction to every line it counts against, or to none.
+        """Charge one request to every line it counts against, or to none.
 
         Raises:
             QuotaExceeded: One has no room left; nothing is to be sent.
         """
-        what = f"predict {endpoint.provider}/{endpoint.name}"
+        verb = "chat" if isinstance(request, GenerationRequest) else "predict"
+        what = f"{verb} {endpoint.provider}/{endpoint.name}"
         while True:
             with self._accounting.guard.noting(what):
                 demands = self._demands(endpoint, provider, request)
@@ -109,7 +111,7 @@ class Tolls:
             return self._beyond(endpoint, demands, what, full, deadline)
 
     def _demands(
-        self, endpoint: Endpoint, provider: Provider, request: PredictionRequest
+        self, endpoint: Endpoint, provider: Provider, request: Request
     ) -> tuple[Demand, ...]:
         workspace = self._workspace
         now, mine = workspace.clock.now(), (workspace.owner, workspace.emulated)
@@ -135,9 +137,7 @@ class Tolls:
         ours = tuple(demand for demand in found if demand is not None)
         if endpoint.handle is None:
             return ours
-        estimated = self._accounting.appraisal.prediction_demands(
-            provider, endpoint.handle, request
-        )
+        estimated = self._accounting.appraisal.request_demands(provider, endpoint.handle, request)
         return (*ours, *estimated)
 
     def _lines(self, demands: tuple[Demand, ...]) -> "list[Line]":

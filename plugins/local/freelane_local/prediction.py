@@ -1,6 +1,7 @@
 """Predictions of local endpoints: the native route with the endpoint's own token."""
 
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from freelane.contract.provider import ProviderContext
@@ -18,15 +19,26 @@ _OPERATION = "predict"
 _OK = 200
 
 
-class LocalPredictor:
-    """The port; reads the endpoint's address and token anew for every call."""
+class LocalDoor:
+    """Where an endpoint answers and by what token; both are read anew for every call."""
 
     def __init__(self, root: Path, context: ProviderContext) -> None:
         self._root = root
         self._provider = context.name
-        self._clock = context.clock
 
-    def prepare(self, handle: EndpointHandle, request: PredictionRequest) -> HttpCall:
+    def call(
+        self,
+        handle: EndpointHandle,
+        path: Callable[[str], str],
+        body: bytes,
+        *,
+        accept: str = native.CONTENT_TYPE,
+    ) -> HttpCall:
+        """A POST to the path that the endpoint's name gives.
+
+        Raises:
+            EndpointNotReady: It does not answer now.
+        """
         folder = folder_of(self._root, handle.ref)
         status = look(folder)
         try:
@@ -35,23 +47,46 @@ class LocalPredictor:
             token = ""
         if status.url is None or not token:
             raise self._not_ready(handle, status)
+        return HttpCall(
+            method="POST",
+            url=status.url + path(name_of(folder)),
+            headers={
+                "authorization": f"Bearer {token}",
+                "content-type": native.CONTENT_TYPE,
+                "accept": accept,
+                native.REQUEST_ID_HEADER: secrets.token_hex(8),
+            },
+            body=body,
+        )
+
+    def _not_ready(self, handle: EndpointHandle, status: EndpointStatus) -> EndpointNotReady:
+        address = f"{self._provider}/{handle.name}"
+        why = status.reason or status.detail
+        says = f"endpoint {address} is {status.state}" + (f": {why}" if why else "")
+        gone = status.state in {EndpointState.DELETED, EndpointState.FAILED}
+        return EndpointNotReady(
+            says + ("; deploy it again" if gone and "deploy it again" not in says else ""),
+            endpoint=address,
+            hint="freelane endpoints",
+        )
+
+
+class LocalPredictor:
+    """The port."""
+
+    def __init__(self, root: Path, context: ProviderContext) -> None:
+        self._door = LocalDoor(root, context)
+        self._provider = context.name
+        self._clock = context.clock
+
+    def prepare(self, handle: EndpointHandle, request: PredictionRequest) -> HttpCall:
         try:
             body = native.encode_request(request)
         except BodyRefused as error:
             raise InvalidRequest(
                 error.message, provider=self._provider, operation=_OPERATION
             ) from error
-        return HttpCall(
-            method="POST",
-            url=status.url + native.predict_path(name_of(folder)),
-            headers={
-                "authorization": f"Bearer {token}",
-                "content-type": native.CONTENT_TYPE,
-                "accept": native.CONTENT_TYPE,
-                native.REQUEST_ID_HEADER: secrets.token_hex(8),
-            },
-            body=body,
-        )
+        return self._door.call(handle, native.predict_path, body)
 
     def parse(self, handle: EndpointHandle, reply: HttpReply) -> Prediction:
         what = f"endpoint {self._provider}/{handle.name}"
@@ -73,14 +108,3 @@ class LocalPredictor:
                 request_id=reply.headers.get(native.REQUEST_ID_HEADER),
                 retryable=False,
             ) from error
-
-    def _not_ready(self, handle: EndpointHandle, status: EndpointStatus) -> EndpointNotReady:
-        address = f"{self._provider}/{handle.name}"
-        why = status.reason or status.detail
-        says = f"endpoint {address} is {status.state}" + (f": {why}" if why else "")
-        gone = status.state in {EndpointState.DELETED, EndpointState.FAILED}
-        return EndpointNotReady(
-            says + ("; deploy it again" if gone and "deploy it again" not in says else ""),
-            endpoint=address,
-            hint="freelane endpoints",
-        )

@@ -4,6 +4,7 @@ from freelane.contract.provider import Provider, ProviderContext
 from freelane_local.artifacts import LocalArtifacts
 from freelane_local.config import LocalConfig
 from freelane_local.endpoints import LocalDeployer
+from freelane_local.generation import LocalGenerator
 from freelane_local.inventory import LocalInventory
 from freelane_local.kill_switch import LocalKillSwitch
 from freelane_local.plugin import LOCAL
@@ -24,6 +25,7 @@ def connect(config: LocalConfig, context: ProviderContext) -> Provider:
         trainer=trainer,
         deployer=deployer,
         predictor=LocalPredictor(folder, context),
+        generator=LocalGenerator(folder, context),
         inventory=LocalInventory(folder, context, trainer=trainer, deployer=deployer),
         kill_switch=LocalKillSwitch(folder),
     )

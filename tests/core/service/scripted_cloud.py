@@ -9,7 +9,7 @@ from pathlib import Path
 from freelane.clock import TestClock
 from freelane.contract.capability import FULL, Capability
 from freelane.contract.provider import CONTRACT_VERSION, Provider, ProviderInfo
-from freelane.errors import ResourceConflict, ResourceNotFound
+from freelane.errors import RateLimited, ResourceConflict, ResourceNotFound
 from freelane.model.artifact import ArtifactHandle, FileDigest, Manifest
 from freelane.model.call import HttpCall, HttpReply
 from freelane.model.endpoint import EndpointHandle, EndpointSpec, EndpointStatus
@@ -21,6 +21,7 @@ from freelane.model.estimate import (
     Reading,
     Timed,
 )
+from freelane.model.generation import Finish, Generation, GenerationRequest, Piece
 from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
 from freelane.model.lifecycle import EndpointState, JobState
 from freelane.model.operation import (
@@ -54,6 +55,7 @@ PORTS = (
     Capability.STOP,
     Capability.DEPLOY,
     Capability.PREDICT,
+    Capability.GENERATE,
     Capability.ARTIFACTS,
     Capability.INVENTORY,
     Capability.QUOTA,
@@ -368,11 +370,40 @@ class Reporter:
     def estimate_prediction(self, handle: EndpointHandle, request: PredictionRequest) -> Estimate:
         return self.cloud.estimates["prediction"]
 
+    def estimate_generation(self, handle: EndpointHandle, request: GenerationRequest) -> Estimate:
+        return self.cloud.estimates["prediction"]
+
     def account(self, *, deadline: object) -> Account:
         return self.cloud.account
 
     def usage(self, *, deadline: object) -> Iterator[Reading]:
         yield from self.cloud.readings
+
+
+@dataclass
+class Writer:
+    """Its models answer a word each time that bytes come."""
+
+    cloud: Cloud
+
+    def prepare(
+        self, handle: EndpointHandle, request: GenerationRequest, *, stream: bool
+    ) -> HttpCall:
+        return HttpCall("POST", f"http://{self.cloud.name}/{handle.name}", {}, b"s" * stream)
+
+    def parse(self, handle: EndpointHandle, reply: HttpReply) -> Generation:
+        if reply.status != 200:
+            raise RateLimited("too fast", provider=self.cloud.name, quota_id="requests", limit=2)
+        return Generation(text=reply.body.decode())
+
+    def pieces(self, handle: EndpointHandle) -> "Writer":
+        return self
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        yield Piece(text=data.decode())
+
+    def end(self) -> Iterator[Piece]:
+        yield Piece(finish=Finish.STOP)
 
 
 @dataclass
@@ -395,6 +426,9 @@ class Switch:
 class Line:
     """A transport on which the clouds answer at once, each request counted by its cloud."""
 
+    status = 200
+    words = (b"one ", b"two")
+
     def __init__(self, clouds: Iterable[Cloud]) -> None:
         self._clouds = {cloud.name: cloud for cloud in clouds}
 
@@ -404,15 +438,44 @@ class Line:
             cloud.requests += 1
         return HttpReply(200, {}, b"[1]")
 
+    @contextmanager
+    def stream(self, call: HttpCall, **_how: object) -> Iterator["Flow"]:
+        cloud = self._clouds[call.url.split("/")[2]]
+        with cloud.call("generate"):
+            cloud.requests += 1
+            yield Flow(self.status, self.words)
+
     def close(self) -> None:
         """Nothing is open."""
 
 
-def wire(cloud: Cloud, *, deploys: bool = True, arms: bool = True, counts: bool = True) -> Provider:
-    """The cloud as a provider; with `arms` or `counts` off it lacks that port."""
+@dataclass
+class Flow:
+    """A streamed answer."""
+
+    status: int
+    words: Iterable[bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.words)
+
+    def read(self) -> HttpReply:
+        return HttpReply(self.status, {}, b"".join(self))
+
+
+def wire(
+    cloud: Cloud,
+    *,
+    deploys: bool = True,
+    arms: bool = True,
+    counts: bool = True,
+    writes: bool = True,
+) -> Provider:
+    """The cloud as a provider; with one of the words off it lacks that port."""
     lacking = {
         Capability.DEPLOY: not deploys,
         Capability.KILL_SWITCH: not arms,
+        Capability.GENERATE: not writes,
         Capability.QUOTA: not counts,
     }
     info = ProviderInfo(
@@ -431,6 +494,7 @@ def wire(cloud: Cloud, *, deploys: bool = True, arms: bool = True, counts: bool 
         trainer=View(cloud, ResourceKind.JOB),
         deployer=View(cloud, ResourceKind.ENDPOINT) if deploys else None,
         predictor=cloud,
+        generator=Writer(cloud) if writes else None,
         inventory=cloud,
         quota=Reporter(cloud) if counts else None,
         kill_switch=Switch(cloud) if arms else None,
