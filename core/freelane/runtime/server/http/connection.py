@@ -323,9 +323,13 @@ class Connection(asyncio.Protocol):
         try:
             largest = self._allowed(call, head, len(body))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is answered
+            self._closes = bool(body) or not head.announces
             self._refuse(call, error)
-        else:
-            self._hand_over(call, body if largest else b"")
+            return
+        if body and not largest:
+            self._closes = True
+            body = b""
+        self._hand_over(call, body)
 
     def _allowed(self, call: Call, head: Head, size: int) -> int:
         """How many bytes of body to read; raises what the request is refused for."""

@@ -19,7 +19,10 @@ class Listener:
     """Serves an app on sockets; made and used in the thread of a running event loop."""
 
     def __init__(self, app: App, limits: Limits, *, sockets: Sequence[socket.socket]) -> None:
-        """The sockets are the listener's from now on; other processes may hold them too."""
+        """The sockets are the listener's from now on; other processes may hold them too.
+
+        None of these may make them blocking (`socket.dup` does): that flag is shared by all.
+        """
         self._crowd = Crowd(app, limits, most=allow_connections(limits.connections))
         self._sockets = tuple(sockets)
         self._servers: list[asyncio.Server] = []
