@@ -66,6 +66,8 @@ def one(row):
         return os.environ.get("CUDA_VISIBLE_DEVICES")
     if "environ" in row:
         return sorted(os.environ)
+    if "alone" in row:
+        send(Kind.HELLO, 0, hello(batches=False))
     return os.getpid() if "pid" in row else row
 
 def rows(payload):
@@ -86,8 +88,11 @@ def rows(payload):
             replies.append((True, json.dumps(document).encode()))
     return frames.pack_replies(replies)
 
-send(Kind.HELLO, 0, json.dumps(dict(style="native", batches=True, streams=True, generates=False,
-                                    embeds=False, counts=False, later=1)).encode())
+def hello(batches):
+    return json.dumps(dict(style="native", batches=batches, streams=True, generates=False,
+                           embeds=False, counts=False, later=1)).encode()
+
+send(Kind.HELLO, 0, hello(batches=True))
 pending = []
 while True:
     if not pending:

@@ -39,6 +39,17 @@ def test_what_waits_while_the_worker_is_busy_becomes_one_call(running):
     run(story())
 
 
+def test_a_model_that_turns_out_to_take_one_request_at_a_time_is_given_one(running):
+    async def story():
+        async with running() as pool:
+            await pool.answer({"alone": 1})
+            heard = [pool.submit({"sleep": 0.05})[1] for _ in range(3)]
+            await asyncio.gather(*(one.over.wait() for one in heard))
+            assert pool.seen.batches == [(1, 1)] * 4
+
+    run(story())
+
+
 def test_parameters_reach_the_model(running):
     async def story():
         async with running() as pool:
