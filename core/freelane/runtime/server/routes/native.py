@@ -102,10 +102,10 @@ def _predict_whole(admission: Admission, exchange: Exchange, _named: dict[str, s
 
 def _invoke(admission: Admission, exchange: Exchange, _named: dict[str, str]) -> None:
     accept = exchange.headers.get("accept")
-    if batches_invoked_json(admission, exchange.headers.get("content-type"), accept):
-        body = exchange.body
+    kind, body = exchange.headers.get("content-type"), exchange.body
+    if batches_invoked_json(admission, kind, accept):
         rows = list_in(body) if body.lstrip()[:1] == b"[" else rows_in(body)
         ask_rows(admission, exchange, rows, Whole(admission, exchange, native_form))
     else:
         listener = Body(admission, exchange, native_form)
-        ask_invoke(admission, exchange, listener, accept=accept)
+        ask_invoke(admission, exchange, listener, body, kind=kind, accept=accept)

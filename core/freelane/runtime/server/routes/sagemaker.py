@@ -92,8 +92,8 @@ def _answer(
 def _invoke(admission: Admission, exchange: Exchange, told: tuple[Header, ...]) -> None:
     told = ((wire.VARIANT_HEADER, wire.VARIANT), *told)
     headers = exchange.headers
-    accept = headers.get("accept")
-    if batches_invoked_json(admission, headers.get("content-type"), accept):
+    accept, kind = headers.get("accept"), headers.get("content-type")
+    if batches_invoked_json(admission, kind, accept):
         try:
             rows = _rows(exchange.body)
         except Problem as problem:
@@ -103,16 +103,14 @@ def _invoke(admission: Admission, exchange: Exchange, told: tuple[Header, ...]) 
         ask_rows(admission, exchange, rows, listener)
     else:
         body = Body(admission, exchange, answered_by_container, told)
-        ask_invoke(admission, exchange, body, accept=accept)
+        ask_invoke(admission, exchange, body, exchange.body, kind=kind, accept=accept)
 
 
 def _stream(admission: Admission, exchange: Exchange, told: tuple[Header, ...]) -> None:
     told = ((wire.VARIANT_HEADER, wire.VARIANT), *told)
     headers = exchange.headers
-    hello = admission.hello
-    if (hello is None or hello.style == "native") and media_type(
-        headers.get("content-type")
-    ) == JSON:
+    hello, kind = admission.hello, headers.get("content-type")
+    if (hello is None or hello.style == "native") and media_type(kind) == JSON:
         try:
             rows = _rows(exchange.body)
         except Problem as problem:
@@ -124,7 +122,8 @@ def _stream(admission: Admission, exchange: Exchange, told: tuple[Header, ...]) 
             ask_stream(admission, exchange, rows, _Parts(admission, exchange, lines))
             return
     accept = headers.get(wire.ACCEPT_HEADER.lower())
-    ask_invoke(admission, exchange, _Part(admission, exchange, told), accept=accept)
+    part = _Part(admission, exchange, told)
+    ask_invoke(admission, exchange, part, exchange.body, kind=kind, accept=accept)
 
 
 def _rows(body: bytes) -> Rows:

@@ -101,13 +101,18 @@ def ask_stream(admission: Admission, exchange: Exchange, rows: Rows, listener: "
 
 
 def ask_invoke(
-    admission: Admission, exchange: Exchange, listener: Listener, *, accept: str | None
+    admission: Admission,
+    exchange: Exchange,
+    listener: Listener,
+    body: bytes,
+    *,
+    kind: str | None,
+    accept: str | None,
 ) -> None:
-    """Hand the raw body to the model's own code."""
-    kind = exchange.headers.get("content-type")
+    """Hand a raw body of the content type `kind` to the model's own code."""
     head = json.dumps({"content_type": kind, "accept": accept}).encode()
     deadline = admission.now() + admission.timeout_s
-    admission.ask(exchange, Ask(Kind.INVOKE, pack_body(head, exchange.body), listener, deadline))
+    admission.ask(exchange, Ask(Kind.INVOKE, pack_body(head, body), listener, deadline))
 
 
 def batches_invoked_json(admission: Admission, kind: str | None, accept: str | None) -> bool:
