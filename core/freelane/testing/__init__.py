@@ -18,7 +18,7 @@ pytest.register_assert_rewrite(
         f"{__name__}.{module}"
         for module in (
             *("training", "serving", "prediction", "artifacts", "inventory"),
-            *("quota", "kill_switch", "updating"),
+            *("quota", "kill_switch", "updating", "generation"),
         )
     ),
     f"{__name__}.capabilities",
@@ -28,6 +28,7 @@ pytest.register_assert_rewrite(
 from freelane.testing.artifacts import ArtifactsConformance  # noqa: E402 - asserts are rewritten
 from freelane.testing.capabilities import CapabilityConformance  # noqa: E402
 from freelane.testing.cases import Conformance, case  # noqa: E402
+from freelane.testing.generation import GenerationConformance  # noqa: E402
 from freelane.testing.inventory import InventoryConformance  # noqa: E402
 from freelane.testing.kill_switch import KillSwitchConformance  # noqa: E402
 from freelane.testing.prediction import PredictionConformance  # noqa: E402
@@ -43,6 +44,7 @@ __all__ = [
     "ArtifactsConformance",
     "CapabilityConformance",
     "Conformance",
+    "GenerationConformance",
     "InventoryConformance",
     "KillSwitchConformance",
     "MakeOperation",

@@ -11,6 +11,7 @@ from freelane.contract.provider import CONTRACT_VERSION
 from freelane.errors import CapabilityUnsupported
 from freelane.model.artifact import ArtifactHandle
 from freelane.model.endpoint import EndpointHandle
+from freelane.model.generation import GenerationRequest, Message, Role
 from freelane.model.name import check_name
 from freelane.model.operation import Verb
 from freelane.model.prediction import PredictionRequest
@@ -18,6 +19,7 @@ from freelane.model.resources import Accelerator, Resources
 from freelane.testing import scripts
 from freelane.testing.artifacts import ArtifactsConformance
 from freelane.testing.cases import Conformance, case, standard_cases
+from freelane.testing.generation import GenerationConformance
 from freelane.testing.inventory import InventoryConformance
 from freelane.testing.kill_switch import KillSwitchConformance
 from freelane.testing.prediction import PredictionConformance
@@ -33,6 +35,7 @@ _PORT = {
     Capability.DEPLOY: "deployer",
     Capability.UPDATE: "updater",
     Capability.PREDICT: "predictor",
+    Capability.GENERATE: "generator",
     Capability.INVENTORY: "inventory",
     Capability.QUOTA: "quota",
     Capability.KILL_SWITCH: "kill_switch",
@@ -49,6 +52,7 @@ _FAMILY: dict[Capability, type[Conformance]] = {
     Capability.DEPLOY: ServingConformance,
     Capability.UPDATE: UpdatingConformance,
     Capability.PREDICT: PredictionConformance,
+    Capability.GENERATE: GenerationConformance,
     Capability.ARTIFACTS: ArtifactsConformance,
     Capability.INVENTORY: InventoryConformance,
     Capability.QUOTA: QuotaConformance,
@@ -162,6 +166,12 @@ def _ask_predict(workshop: Workshop) -> None:
     workshop.predictor.prepare(EndpointHandle(name, name), PredictionRequest(instances=[1]))
 
 
+def _ask_generate(workshop: Workshop) -> None:
+    name = workshop.make_operation(Verb.DEPLOY).resource
+    request = GenerationRequest(messages=[Message(Role.USER, "Hello")])
+    workshop.generator.prepare(EndpointHandle(name, name), request, stream=False)
+
+
 def _ask_inventory(workshop: Workshop) -> None:
     resources: Iterator[object] = workshop.inventory.resources(deadline=workshop.deadline)
     next(resources, None)
@@ -195,6 +205,7 @@ _ASK: dict[Capability, Callable[[Workshop], None]] = {
     Capability.UPDATE: _ask_update,
     Capability.TTL: _ask_ttl,
     Capability.PREDICT: _ask_predict,
+    Capability.GENERATE: _ask_generate,
     Capability.INVENTORY: _ask_inventory,
     Capability.QUOTA: _ask_quota,
     Capability.KILL_SWITCH: _ask_kill_switch,

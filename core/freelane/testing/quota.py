@@ -6,6 +6,7 @@ from freelane.contract.capability import Capability
 from freelane.model.artifact import ArtifactHandle
 from freelane.model.endpoint import EndpointHandle
 from freelane.model.estimate import Account, Estimate, Metered, Timed, UnknownCost
+from freelane.model.generation import GenerationRequest, Message, Role
 from freelane.model.prediction import PredictionRequest
 from freelane.model.quota import Unit
 from freelane.testing import scripts
@@ -45,6 +46,17 @@ class QuotaConformance(Conformance):
         _check(estimate, owned=workshop.provider.info.owned)
         assert workshop.quota.estimate_prediction(handle, request) == estimate
         assert not estimate.bills_by_time, "one prediction is used at once"
+
+    @case(Capability.QUOTA, Capability.GENERATE)
+    def test_a_text_is_estimated_alike_each_time(self, workshop: Workshop) -> None:
+        handle = EndpointHandle("endpoint", "endpoint")
+        request = GenerationRequest(messages=[Message(Role.USER, "Hello")])
+
+        estimate = workshop.quota.estimate_generation(handle, request)
+
+        _check(estimate, owned=workshop.provider.info.owned)
+        assert workshop.quota.estimate_generation(handle, request) == estimate
+        assert not estimate.bills_by_time, "one text is used at once"
 
     @case(Capability.QUOTA)
     def test_what_cannot_be_read_of_the_account_is_none(self, workshop: Workshop) -> None:

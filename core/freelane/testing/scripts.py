@@ -123,6 +123,22 @@ def predict(model, instances):
     return [-instance for instance in instances]
 """
 
+RECITES = """
+import json, pathlib
+
+def load(model_dir):
+    return json.loads(pathlib.Path(model_dir, "model.json").read_text())
+
+def generate(model, messages, parameters):
+    for message in messages:
+        if message["content"] == "refuse":
+            raise ValueError("the model refuses this message")
+        yield message["role"] + " " + message["content"] + " | "
+
+def predict(model, instances):
+    return instances
+"""
+
 FAILS_TO_LOAD = """
 def load(model_dir):
     raise RuntimeError("the weights are of another model")

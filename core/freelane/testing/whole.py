@@ -2,6 +2,7 @@
 
 from freelane.testing.artifacts import ArtifactsConformance
 from freelane.testing.capabilities import CapabilityConformance
+from freelane.testing.generation import GenerationConformance
 from freelane.testing.inventory import InventoryConformance
 from freelane.testing.kill_switch import KillSwitchConformance
 from freelane.testing.prediction import PredictionConformance
@@ -16,6 +17,7 @@ class ProviderConformance(
     ServingConformance,
     UpdatingConformance,
     PredictionConformance,
+    GenerationConformance,
     ArtifactsConformance,
     InventoryConformance,
     QuotaConformance,

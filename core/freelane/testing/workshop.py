@@ -14,6 +14,7 @@ from freelane.clock import Clock
 from freelane.contract.provider import (
     Artifacts,
     Deployer,
+    Generator,
     Inventory,
     KillSwitch,
     Predictor,
@@ -200,6 +201,12 @@ class Workshop:
         """The declared port."""
         assert self.provider.predictor is not None, "predict is declared and there is no predictor"
         return self.provider.predictor
+
+    @property
+    def generator(self) -> Generator:
+        """The declared port."""
+        assert self.provider.generator is not None, "generate is declared and there is no port"
+        return self.provider.generator
 
     @property
     def artifacts(self) -> Artifacts:

@@ -99,7 +99,13 @@ class CarelessFolderArtifacts:
 
 def counting(**wrong):
     """Says what it uses, right but for what `wrong` replaces."""
-    usable = (Capability.QUOTA, Capability.TRAIN, Capability.DEPLOY, Capability.PREDICT)
+    usable = (
+        Capability.QUOTA,
+        Capability.TRAIN,
+        Capability.DEPLOY,
+        Capability.PREDICT,
+        Capability.GENERATE,
+    )
     quota = SteadyReporter()
     for name, function in wrong.items():
         setattr(quota, name, function)
@@ -117,6 +123,10 @@ class SteadyReporter:
 
     def estimate_prediction(self, handle, request):
         one = Metered(what="one prediction", meter="requests", unit=Unit.REQUESTS, amount=1)
+        return Estimate(lines=(one,))
+
+    def estimate_generation(self, handle, request):
+        one = Metered(what="one text", meter="requests", unit=Unit.REQUESTS, amount=1)
         return Estimate(lines=(one,))
 
     def account(self, *, deadline):

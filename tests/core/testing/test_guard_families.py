@@ -55,7 +55,7 @@ class TestSwitches(KillSwitchConformance):
 
 
 def test_a_right_reporter_passes(run_suite):
-    run_suite(COUNTS.format(wrong="")).assert_outcomes(passed=6)
+    run_suite(COUNTS.format(wrong="")).assert_outcomes(passed=7)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,7 @@ def test_a_right_reporter_passes(run_suite):
             "estimate_endpoint=lambda spec: Estimate(lines=(memory.line(unit=Unit.NANO_USD),))",
         ),
         ("a_prediction", "estimate_prediction=lambda *_: Estimate(lines=(memory.line(),))"),
+        ("a_text", "estimate_generation=lambda *_: Estimate(lines=(memory.line(),))"),
         ("what_cannot_be_read", "account=lambda deadline: None"),
         (
             "each_reading",
@@ -90,7 +91,7 @@ def test_a_right_reporter_passes(run_suite):
 def test_a_wrong_reporter_fails_the_case(run_suite, case, wrong):
     result = run_suite(COUNTS.format(wrong=wrong), "-k", case)
 
-    result.assert_outcomes(failed=1, deselected=5)
+    result.assert_outcomes(failed=1, deselected=6)
 
 
 @pytest.mark.parametrize(
