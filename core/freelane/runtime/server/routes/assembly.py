@@ -6,7 +6,7 @@ from collections.abc import Callable
 from freelane.runtime.server.admission import Admission
 from freelane.runtime.server.counts import Counts
 from freelane.runtime.server.order import Order
-from freelane.runtime.server.routes import health, native, ops
+from freelane.runtime.server.routes import gemini, health, native, openai, ops
 from freelane.runtime.server.routes.shared import native_form
 from freelane.runtime.server.routes.table import Route
 
@@ -22,6 +22,8 @@ def assemble(
         health=os.environ.get("AIP_HEALTH_ROUTE"),
         predict=os.environ.get("AIP_PREDICT_ROUTE"),
     )
+    found += openai.routes(order.name, admission)
+    found += gemini.routes(order.name, admission)
     found += health.routes(unready, form=native_form)
     found += ops.routes(order.name, counts, lambda: found, form=native_form)
     return found
