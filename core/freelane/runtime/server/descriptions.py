@@ -240,7 +240,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         paths=("/endpoints/{endpoint}/invocations",),
         parameters=(
             _header("X-Amzn-SageMaker-Custom-Attributes", "Given back as it came."),
-            _header("X-Amzn-SageMaker-Inference-Id", "Given back as it came."),
+            _header("X-Amzn-SageMaker-Inference-Id", "A name of the caller's, 64 characters."),
         ),
         request=_ANY_BODY,
         replies={"200": _ANY_REPLY},
@@ -294,6 +294,13 @@ DESCRIPTIONS: Mapping[str, Described] = {
         paths=_vertex("explain"),
         request=_json(_ref("Rows"), _ROWS),
         replies={},
+        error="GoogleProblem",
+    ),
+    "vertex.endpoint": Described(
+        tag="Vertex AI",
+        summary="The endpoint, as clients look it up before they ask it",
+        paths=(f"{_VERTEX}/endpoints/{{endpoint}}", f"{_VERTEX_BETA}/endpoints/{{endpoint}}"),
+        replies={"200": _json(_object({"name": _TEXT}, "name"))},
         error="GoogleProblem",
     ),
     "oip.server": Described(

@@ -40,9 +40,9 @@ def routes(name: str, admission: Admission) -> Iterator[Route]:
     """The routes; `name` is only what answers are said to come from."""
     answers: Sequence[tuple[str, str, Answer]] = (
         ("predict", "vertex.predict", _predict),
-        ("rawPredict", "vertex.raw", _raw),
-        ("streamRawPredict", "vertex.stream", _stream),
-        (f"(?P<verb>{_NOT_HERE})", "vertex.unsupported", _unsupported),
+        ("rawPredict", "vertex.raw_predict", _raw),
+        ("streamRawPredict", "vertex.stream_raw_predict", _stream),
+        (f"(?P<verb>{_NOT_HERE})", "vertex.explain", _unsupported),
     )
     for verb, operation, answer in answers:
         yield Route(
