@@ -120,6 +120,22 @@ def test_uses_of_a_block_write_nothing(spender, writes):
     assert writes.number == before
 
 
+def test_what_memory_can_spare_is_taken_without_the_ledger(new_spender, writes, clock):
+    spender = new_spender(eager=True)
+    assert spender.spare([line()]) is None
+    spender.take([line()]).settle()
+    before = writes.number
+
+    found = []
+    while (taken := spender.spare([line()])) is not None:
+        found.append(taken)
+
+    assert len(found) == 15
+    assert writes.number == before
+    clock.advance(timedelta(minutes=1))
+    assert spender.spare([line()]) is None
+
+
 def test_no_lines_cost_nothing(spender, writes):
     taken = spender.take([])
     taken.settle()

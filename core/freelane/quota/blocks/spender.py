@@ -106,6 +106,17 @@ class Spender:
                 taken = self._draw_anew(pool, lines)
         return taken
 
+    def spare(self, lines: Sequence[Line]) -> Taken | None:
+        """As `take`, of what memory holds alone; None where the ledger would have to be asked.
+
+        It never waits for the database. The lines have to be those of earlier uses.
+        """
+        pool = self._pools.get(tuple([line.key for line in lines]))
+        if pool is None:
+            return None
+        with self._lock:
+            return self._draw(pool, lines)
+
     def ask_again(self, key: str) -> None:
         """Spend no more of a line from memory: its limit was lowered, say by a refusal."""
         with self._lock:
