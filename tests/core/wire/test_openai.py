@@ -136,7 +136,7 @@ def test_the_sdk_s_own_message_can_be_sent_back():
         ("seed", "x", "seed"),
         ("stream", 1, "stream"),
         ("stream_options", {"include_usage": True}, "stream_options"),
-        ("model", "", "model"),
+        ("model", 3, "model"),
         ("model", "m" * 201, "model"),
         ("messages", [], "messages"),
         ("messages", "hello", "messages"),

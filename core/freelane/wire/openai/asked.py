@@ -33,7 +33,7 @@ class GenerationCall:
     """What one request for text asks."""
 
     model: str
-    """As the caller names it; echoed in the answer."""
+    """As the caller names it, which the answer echoes; empty where it does not."""
     request: GenerationRequest
     stream: bool = False
     include_usage: bool = False
@@ -133,10 +133,7 @@ def _call(fields: Fields, request: GenerationRequest) -> GenerationCall:
 
 
 def _model(fields: Fields) -> str:
-    model = fields.text("model", most=LONGEST_NAME)
-    if not model:
-        raise fields.refused("model", "is missing or empty")
-    return model
+    return fields.text("model", most=LONGEST_NAME) or ""
 
 
 def _sampling(fields: Fields, *limits: str) -> Sampling:

@@ -75,9 +75,9 @@ def routes(name: str, admission: Admission) -> Iterator[Route]:
     """The routes of the endpoint `name`."""
     yield _post("generateContent", "generate", partial(_generate, admission))
     yield _post("streamGenerateContent", "stream", partial(_stream, admission))
-    yield _post("countTokens", "count", partial(_count, admission))
+    yield _post("countTokens", "count_tokens", partial(_count, admission))
     yield _post("embedContent", "embed", partial(_embed_one, admission))
-    yield _post("batchEmbedContents", "embed", partial(_embed_many, admission))
+    yield _post("batchEmbedContents", "batch_embed", partial(_embed_many, admission))
     yield _get(_LISTS, "models", lambda exchange, _: exchange.reply(200, models(name, admission)))
     yield _get(
         rf"/v1(?:alpha|beta)/(?:models|tunedModels)/{_NAME}",

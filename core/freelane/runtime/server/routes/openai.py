@@ -40,14 +40,16 @@ class _Voice:
 
     kind = EVENTS
 
-    def __init__(self, call: openai.GenerationCall, exchange: Exchange, *, chat: bool) -> None:
+    def __init__(
+        self, call: openai.GenerationCall, model: str, exchange: Exchange, *, chat: bool
+    ) -> None:
         self._whole = openai.chat_reply if chat else openai.completion_reply
-        self._model = call.model
+        self._model = model
         self._id = exchange.id
         self._created = int(time.time())
         self._writer = openai.Writer(
             chat=chat,
-            model=call.model,
+            model=model,
             name=exchange.id,
             created=self._created,
             include_usage=call.include_usage,
@@ -68,9 +70,9 @@ class _Voice:
 def routes(name: str, admission: Admission) -> Iterator[Route]:
     """The routes of the endpoint `name`."""
     created = int(time.time())
-    yield _post(openai.CHAT_PATH, "openai.chat", partial(_chat, admission))
-    yield _post(openai.COMPLETION_PATH, "openai.completion", partial(_completion, admission))
-    yield _post(openai.EMBEDDINGS_PATH, "openai.embeddings", partial(_embed, admission))
+    yield _post(openai.CHAT_PATH, "openai.chat", partial(_chat, name, admission))
+    yield _post(openai.COMPLETION_PATH, "openai.completions", partial(_completion, name, admission))
+    yield _post(openai.EMBEDDINGS_PATH, "openai.embeddings", partial(_embed, name, admission))
     yield _get(
         _BASE + openai.MODELS_PATH, "openai.models", partial(_models, name, admission, created)
     )
@@ -89,23 +91,25 @@ def _get(
     return Route(method="GET", path=path, operation=operation, answer=answer, form=form, largest=0)
 
 
-def _chat(admission: Admission, exchange: Exchange, _named: dict[str, str]) -> None:
+def _chat(name: str, admission: Admission, exchange: Exchange, _named: dict[str, str]) -> None:
     call = read(exchange, openai.decode_chat)
-    voice = _Voice(call, exchange, chat=True)
+    voice = _Voice(call, call.model or name, exchange, chat=True)
     ask_text(admission, exchange, call.request, voice, form=form, stream=call.stream)
 
 
-def _completion(admission: Admission, exchange: Exchange, _named: dict[str, str]) -> None:
+def _completion(
+    name: str, admission: Admission, exchange: Exchange, _named: dict[str, str]
+) -> None:
     call = read(exchange, openai.decode_completion)
-    voice = _Voice(call, exchange, chat=False)
+    voice = _Voice(call, call.model or name, exchange, chat=False)
     ask_text(admission, exchange, call.request, voice, form=form, stream=call.stream)
 
 
-def _embed(admission: Admission, exchange: Exchange, _named: dict[str, str]) -> None:
+def _embed(name: str, admission: Admission, exchange: Exchange, _named: dict[str, str]) -> None:
     call = read(exchange, openai.decode_embedding)
     write = partial(
         openai.embeddings_reply,
-        model=call.model,
+        model=call.model or name,
         tokens=rough_count(call.texts),
         base64_floats=call.base64,
     )
