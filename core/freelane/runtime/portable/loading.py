@@ -65,6 +65,7 @@ def load(folder: Path, task: ServingTask, model: Model) -> Handler:
     # A user's prints go to the log line by line, like the rest of it.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.path[:] = [*stand_ins.first(), *sys.path, *stand_ins.missing()]
+    stand_ins.offer_prediction()
     os.environ.update(_variables(model.folder, task))
     os.chdir(code)
     return handlers.load(code, task.script, model.folder)

@@ -7,8 +7,16 @@ for `storage`, which is always offered, and stands before a real package to teac
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 _HERE = Path(__file__).resolve().parent
 _OFFERED = {
@@ -31,6 +39,30 @@ def first() -> list[str]:
 def missing() -> list[str]:
     """The folders to put at the end of the search path: one for each package that is not there."""
     return [str(_HERE / folder) for folder, module in _OFFERED.items() if not _installed(module)]
+
+
+def offer_prediction() -> None:
+    """Let prediction routines run beside an SDK that was installed without its model server.
+
+    google-cloud-aiplatform's own package for them cannot be imported then, all else of it can.
+    """
+    if _installed("google.cloud.aiplatform") and not _installed("fastapi"):
+        sys.meta_path.insert(0, _Prediction())
+
+
+class _Prediction(MetaPathFinder):
+    _name = "google.cloud.aiplatform.prediction"
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        del path, target
+        if fullname != self._name:
+            return None
+        folder = _HERE.joinpath("aiplatform", *fullname.split("."))
+        return spec_from_file_location(
+            fullname, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
 
 
 def _installed(module: str) -> bool:
