@@ -78,6 +78,9 @@ class Hello:
     """Whether it ends a text at max_tokens and stop sequences itself, as an engine does."""
 
 
+_KINDS = {kind.value: kind for kind in Kind}
+
+
 class FrameError(Exception):
     """The peer sent what is no frame."""
 
@@ -101,6 +104,10 @@ class Reader:
             FrameError: It is none, or larger than LARGEST_FRAME.
         """
         rest = self._rest
+        if not rest and len(data) >= HEAD_BYTES:  # most often it is one frame, whole
+            size, number, call = _HEAD.unpack_from(data)
+            if len(data) == HEAD_BYTES + size and number in _KINDS:
+                return [(_KINDS[number], call, data[HEAD_BYTES:])]
         rest += data
         found: list[tuple[Kind, int, bytes]] = []
         start = 0
@@ -111,10 +118,9 @@ class Reader:
             end = start + HEAD_BYTES + size
             if len(rest) < end:
                 break
-            try:
-                kind = Kind(number)
-            except ValueError as error:
-                raise FrameError(f"a frame of the unknown kind {number}") from error
+            kind = _KINDS.get(number)
+            if kind is None:
+                raise FrameError(f"a frame of the unknown kind {number}")
             found.append((kind, call, bytes(rest[start + HEAD_BYTES : end])))
             start = end
         del rest[:start]

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 _HIGH_FDS = (900, 200, 30)
 """Where user code that closes, or counts on, low descriptors does not come across the channel."""
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 16
+"""At a time; memory for more costs more each time than the rest of a small call's reading."""
 _ORPHAN_GRACE_S = 5.0
 
 

@@ -22,7 +22,8 @@ from freelane.runtime.server.ask import Ask
 from freelane.runtime.server.batching import Gathering, answer, end, fail, item
 from freelane.runtime.server.workers.launch import Launch
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES = 64 * 1024
+"""At a time; memory for more costs more each time than the rest of a small answer's reading."""
 _STREAMS = frozenset({Kind.STREAM, Kind.GENERATE})
 _CANCEL_GRACE_S = 2.0
 """A stream that nobody reads any more has to end by then."""
