@@ -405,14 +405,14 @@ DESCRIPTIONS: Mapping[str, Described] = {
     "gemini.models": Described(
         tag="Gemini",
         summary="The models",
-        paths=("/v1beta/models",),
+        paths=("/v1beta/models", f"{_VERTEX_BETA}/publishers/google/models"),
         replies={"200": _json(_object({"models": _list({"type": "object"})}))},
         error="GoogleProblem",
     ),
     "gemini.model": Described(
         tag="Gemini",
         summary="One model",
-        paths=("/v1beta/models/{model}",),
+        paths=("/v1beta/models/{model}", f"{_VERTEX_BETA}/publishers/google/models/{{model}}"),
         replies={"200": _json(_object({"name": _TEXT}))},
         error="GoogleProblem",
     ),

@@ -1,6 +1,7 @@
 """The OpenAPI document of an endpoint: every route of its table, as `descriptions` tell of it."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -29,12 +30,15 @@ def document(name: str, routes: Iterable[Route]) -> dict[str, JsonValue]:
     """OpenAPI 3.1 of all routes; those that only match patterns stand under their usual paths."""
     paths: dict[str, dict[str, JsonValue]] = {}
     tags: set[str] = set()
+    told: Counter[str] = Counter()
     for route in routes:
         described = DESCRIPTIONS.get(route.operation, _UNDESCRIBED)
-        for number, path in enumerate(templates(route, described)):
+        for path in templates(route, described):
             place = paths.setdefault(path, {})
             if route.method.lower() not in place:
+                number = told[route.operation]
                 place[route.method.lower()] = _operation(name, route, described, path, number)
+                told[route.operation] += 1
                 tags.add(described.tag)
     return {
         "openapi": "3.1.0",
