@@ -109,9 +109,8 @@ def main() -> int:
         times = statistics.median(
             ours.p50_ms / bare.p50_ms for ours, bare in zip(single, found["bare", 1], strict=True)
         )
-        print(
-            f"| {name} | {rate:,.0f} | {part:.2f} x | {p99:.2f} | {1000 * p50:.0f} | {times:.2f} x |"
-        )
+        alone = f"{1000 * p50:.0f} | {times:.2f} x"
+        print(f"| {name} | {rate:,.0f} | {part:.2f} x | {p99:.2f} | {alone} |")
     errors = sum(one.errors for many in found.values() for one in many)
     print(f"{options.rounds} rounds of {options.seconds:g} s; {errors} errors")
     return 1 if errors else 0
