@@ -361,6 +361,17 @@ def test_a_call_that_never_ends_is_left_when_the_server_is_gone(work):
     assert worker.process.wait(15) == 0
 
 
+def test_an_answer_too_large_for_a_frame_is_an_error_of_the_model(work):
+    worker = work("def load(d): pass\ndef predict(m, rows): return ['x' * 300 * 2**20]")
+    worker.hello()
+
+    worker.ask(1, call=5)
+
+    kind, call, payload = worker.hear()
+    assert (kind, call) == (Kind.PROBLEM, 5)
+    assert problems.read(payload).message == "the model's answer is 300 MiB, more than 256"
+
+
 def test_what_is_no_frame_ends_it(work):
     worker = work(DOUBLE)
     worker.hello()

@@ -46,10 +46,19 @@ class Desk:
         self._shares = model.batches
         self._is_proven = False
         """One request alone was answered with one item a row."""
+        self._hello = self._told()
 
     @property
     def hello(self) -> frames.Hello:
-        """What the model is able to do, as far as its answers have shown."""
+        """What the model is able to do, as far as its answers have shown; the same until then."""
+        return self._hello
+
+    def _set_apart(self) -> None:
+        """From now on each request is a call of its own: its answers told no rows apart."""
+        self._shares = False
+        self._hello = self._told()
+
+    def _told(self) -> frames.Hello:
         text = self._model.text
         return frames.Hello(
             style=self._model.style,
@@ -93,7 +102,7 @@ class Desk:
             values = _values(result, size)
             if values is not None:
                 return self._split(values, counts)
-            self._shares = False
+            self._set_apart()
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
             is_out_of_memory = failing.is_out_of_memory(error)
         if not is_out_of_memory:
@@ -155,7 +164,7 @@ class Desk:
             if values is not None:
                 self._is_proven = True
                 return self._written({"predictions": values})
-            self._shares = False
+            self._set_apart()
         return self._written(handler.predictions(result))
 
     def _split(self, values: list[object], counts: list[int]) -> list[Reply]:

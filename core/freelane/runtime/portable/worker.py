@@ -111,7 +111,7 @@ class Worker:
     def _greet(self) -> None:
         """Say what the model is able to do, and again when its answers have shown otherwise."""
         hello = self._desk.hello
-        if hello != self._hello:
+        if hello is not self._hello:
             self._hello = hello
             self._send(Kind.HELLO, 0, json.dumps(asdict(hello)).encode())
 
@@ -151,6 +151,10 @@ class Worker:
             raise _Ended
 
     def _send(self, kind: Kind, call: int, payload: bytes) -> None:
+        if len(payload) > frames.LARGEST_FRAME:
+            size = f"{len(payload) >> 20} MiB, more than {frames.LARGEST_FRAME >> 20}"
+            problem = problems.ModelError(f"the model's answer is {size}")
+            kind, payload = Kind.PROBLEM, problems.write(problem)
         try:
             self._channel.sendall(frames.frame(kind, call, payload))
         except OSError as error:
