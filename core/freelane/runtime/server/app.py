@@ -1,6 +1,6 @@
 """Puts together what stands before the routes: who may ask, what there is, what is told of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from freelane.runtime.portable.access import Access
@@ -22,8 +22,16 @@ class ServerApp:
     """The `App` of an endpoint."""
 
     def __init__(
-        self, table: Table, access: Access, admission: Admission, watchers: Sequence[Watcher]
+        self,
+        table: Table,
+        access: Access,
+        admission: Admission,
+        watchers: Sequence[Watcher],
+        *,
+        on_unread: Callable[[int], None] = lambda _status: None,
     ) -> None:
+        """`on_unread` hears with which status something was refused that is no request."""
+        self._on_unread = on_unread
         self._table = table
         self._access = access
         self._admission = admission
@@ -58,6 +66,8 @@ class ServerApp:
             problem = _unforeseen()
         form = self._table.form_of(exchange.path if exchange else "")
         told = form(problem, exchange.id if exchange else "-")
+        if exchange is None:
+            self._on_unread(told.status)
         return told.status, told.kind, told.body, (*problem.headers.items(), *told.headers)
 
     def finished(self, exchange: Exchange, status: int, sent: int) -> None:

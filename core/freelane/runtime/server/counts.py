@@ -61,7 +61,7 @@ class Gauges:
 
     connections: Callable[[], int] = _nothing
     in_flight: Callable[[], int] = _nothing
-    """Requests that were read and are not answered yet."""
+    """Requests that are read or answered."""
     queued: Callable[[], int] = _nothing
     """Requests that wait for a worker."""
     workers: Callable[[], Mapping[str, int]] = _nobody

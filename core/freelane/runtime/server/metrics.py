@@ -37,7 +37,9 @@ class _Counted(Collector):
         yield from _workers(self._counts)
         gauges = self._counts.gauges
         yield _gauge("connections", "Open connections.", gauges.connections())
-        yield _gauge("requests_in_flight", "Requests read, not yet answered.", gauges.in_flight())
+        yield _gauge(
+            "requests_in_flight", "Requests that are read or answered.", gauges.in_flight()
+        )
         yield _gauge("queue_depth", "Requests that wait for a worker.", gauges.queued())
         lost = "Lines of the access log that could not be written."
         yield CounterMetricFamily("freelane_access_log_lost_lines", lost, gauges.lost_lines())

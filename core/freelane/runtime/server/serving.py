@@ -174,7 +174,9 @@ class Server:
             assemble(order, admission, self._counts, unready=lambda: self._state),
             form=native_form,
         )
-        return ServerApp(table, access, admission, list(self._watchers()))
+        watchers = list(self._watchers())
+        unread = self._counts.refused_unread
+        return ServerApp(table, access, admission, watchers, on_unread=unread)
 
     def _watchers(self) -> Iterator[Watcher]:
         yield self._counts
@@ -187,6 +189,7 @@ class Server:
     def _watch(self, listener: Listener, runner: Runs) -> None:
         gauges = self._counts.gauges
         gauges.connections = lambda: listener.connections
+        gauges.in_flight = lambda: listener.busy
         gauges.queued = lambda: runner.queued
         gauges.workers = runner.states
         gauges.worker_pids = runner.pids

@@ -32,6 +32,11 @@ class Listener:
         """How many there are."""
         return len(self._crowd.members)
 
+    @property
+    def busy(self) -> int:
+        """Those whose request is read or answered."""
+        return len(self._crowd.members) - len(self._crowd.idle)
+
     async def start(self) -> None:
         """Begin to take connections."""
         self._crowd.sweep()
