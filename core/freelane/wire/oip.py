@@ -17,7 +17,7 @@ from math import prod
 from typing import Final
 
 from freelane.model.prediction import JsonValue, PredictionRequest
-from freelane.wire.native import read_object
+from freelane.wire import quick_json
 from freelane.wire.strict_json import BodyRefused, dumps
 
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
@@ -28,6 +28,8 @@ VERSION = "1"
 _NAMES = "BOOL FP16 FP32 FP64 INT8 INT16 INT32 INT64 UINT8 UINT16 UINT32 UINT64"
 _FORMATS: Mapping[str, str] = dict(zip(_NAMES.split(), "?efdbhiqBHIQ", strict=True))
 _BYTES = "BYTES"
+_KINDS: Mapping[str, set[type]] = {"BY": {str}, "BO": {bool, int}, "FP": {int, float}}
+"""What JSON's values of a datatype are, by its first letters; of the rest integers."""
 _LENGTH = struct.Struct("<I")
 _MOST_DIMENSIONS = 16
 _OWN_PARAMETERS = frozenset({"binary_data_output", "priority", "timeout"})
@@ -165,13 +167,20 @@ def encode_reply(
 def _divided(body: bytes, header_length: str | None) -> tuple[dict[str, JsonValue], memoryview]:
     view = memoryview(body)
     if header_length is None:
-        return read_object(body), view[:0]
+        return _object(body), view[:0]
     if not (header_length.isascii() and header_length.isdecimal()) or (
         int(header_length[:12]) > len(body)
     ):
         raise BodyRefused(400, f"{HEADER_LENGTH} is no length of JSON in this body")
     size = int(header_length)
-    return read_object(body[:size]), view[size:]
+    return _object(body[:size]), view[size:]
+
+
+def _object(body: bytes) -> dict[str, JsonValue]:
+    document = quick_json.loads(body)
+    if not isinstance(document, dict):
+        raise BodyRefused(422, 'the body is not an object such as {"inputs": [...]}')
+    return document
 
 
 def _parameters(item: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -229,23 +238,17 @@ def _flat(data: JsonValue, name: str, datatype: str, count: int) -> list[JsonVal
     if not isinstance(data, list):
         raise BodyRefused(400, f"{name} has no data")
     values = data
-    while values and all(isinstance(value, list) for value in values):
+    while values and isinstance(values[0], list) and set(map(type, values)) == {list}:
         values = [item for value in values if isinstance(value, list) for item in value]
     if len(values) != count:
         raise BodyRefused(400, f"{name} has {len(values)} values; its shape has {count}")
-    if not all(_is_of(value, datatype) for value in values):
+    if not set(map(type, values)) <= _KINDS.get(datatype[:2], {int}):
         raise BodyRefused(400, f"the data of {name} is not {datatype}")
-    return [bool(value) for value in values] if datatype == "BOOL" else values
-
-
-def _is_of(value: JsonValue, datatype: str) -> bool:
-    if datatype == _BYTES:
-        return isinstance(value, str)
-    if datatype == "BOOL":
-        return isinstance(value, bool) or (type(value) is int and value in {0, 1})
-    if datatype.startswith("FP"):
-        return type(value) in {int, float}
-    return type(value) is int
+    if datatype != "BOOL":
+        return values
+    if any(value not in {0, 1} for value in values):
+        raise BodyRefused(400, f"the data of {name} is not {datatype}")
+    return [bool(value) for value in values]
 
 
 def _unpacked(name: str, datatype: str, data: memoryview, count: int) -> list[JsonValue]:

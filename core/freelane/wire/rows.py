@@ -11,7 +11,8 @@ import msgspec
 
 from freelane.model.prediction import PredictionRequest
 from freelane.wire.native import decode_request
-from freelane.wire.strict_json import MAX_BODY_BYTES, MAX_DEPTH, BodyRefused, dumps, loads
+from freelane.wire.quick_json import has_long_number, is_doubtful, without_digits
+from freelane.wire.strict_json import MAX_BODY_BYTES, BodyRefused, dumps, loads
 
 Shape = bytes | tuple[bytes, bytes]
 
@@ -35,15 +36,6 @@ class _Request(msgspec.Struct):
 
 _REQUEST = msgspec.json.Decoder(_Request)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
-# What msgspec lets through and JSON of ours does not have: other bytes than UTF-8, numbers beyond
-# a double, integers beyond 308 digits, depth. Each has a cheap sign; the closer look is for those.
-_ZEROS = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER = b"0" * 200
-_LARGE_EXPONENT = re.compile(rb"[eE]\+?0*[1-9]\d\d")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_SHALLOW = 8
-_DIGITS = b"0123456789.-+ \t\r\n"
 _IN_NUMBERS = b"0123456789.-+eE \t\r\n"
 _PLAIN = re.compile(rb'\{"instances":\[([\[\],nul]*)\](?:,"parameters":null)?\}')
 _QUOTED = re.compile(rb'"([^"]*)"(\s*:)?')
@@ -61,13 +53,13 @@ def read_rows(body: bytes) -> Rows:
     Raises:
         BodyRefused: 413 or 400 for what is no JSON of ours, 422 for JSON of another shape.
     """
-    bare = body.translate(None, _DIGITS)
+    bare = without_digits(body)
     key = _known.get(bare)
     if key is not None:
-        is_doubtful = len(body) > MAX_BODY_BYTES or _has_long_number(body, bare)
+        is_strange = len(body) > MAX_BODY_BYTES or has_long_number(body, bare)
     else:
-        is_doubtful = _is_doubtful(body, bare)
-    if is_doubtful:
+        is_strange = is_doubtful(body, bare)
+    if is_strange:
         return rows_of(decode_request(body))
     try:
         request = _REQUEST.decode(body)
@@ -93,7 +85,7 @@ def read_list(body: bytes) -> Rows:
     Raises:
         BodyRefused: 413 or 400 for what is no JSON of ours, 422 for another value than a list.
     """
-    if not _is_doubtful(body, body.translate(None, _DIGITS)):
+    if not is_doubtful(body, without_digits(body)):
         try:
             return _rows(_LIST.decode(body), b"")
         except (msgspec.MsgspecError, RecursionError):
@@ -131,38 +123,6 @@ def _learn(bare: bytes) -> tuple[bytes, Shape] | None:
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
     return _known.setdefault(bare, (b"", match[1]))
-
-
-def _is_doubtful(body: bytes, bare: bytes) -> bool:
-    if len(body) > MAX_BODY_BYTES or _has_long_number(body, bare):
-        return True
-    if bare.count(b"[") + bare.count(b"{") > MAX_DEPTH and _is_perhaps_deep(bare):
-        return True
-    if not body.isascii():
-        try:
-            body.decode()
-        except UnicodeDecodeError:
-            return True
-    if b"\\" in bare and _SURROGATE.search(body) is not None:
-        return True
-    es_of_names = (b'"instances":' in bare) + 2 * (b'"parameters":' in bare)
-    if bare.count(b"e") <= es_of_names and b"E" not in bare:
-        return False
-    return _LARGE_EXPONENT.search(body) is not None
-
-
-def _has_long_number(body: bytes, bare: bytes) -> bool:
-    if len(body) - len(bare) < len(_LONG_NUMBER):
-        return False
-    return _LONG_NUMBER in body.translate(_ZEROS)
-
-
-def _is_perhaps_deep(bare: bytes) -> bool:
-    """Whether many brackets may be many levels; lists of lists of numbers are told at once."""
-    brackets = bare.translate(None, _NOT_BRACKETS)
-    for _ in range(_SHALLOW):
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
-    return bool(brackets)
 
 
 def _rows(raws: Sequence[msgspec.Raw | bytes], parameters: bytes) -> Rows:

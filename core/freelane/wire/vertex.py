@@ -8,6 +8,7 @@ plain HTTP sends and reads the bytes as they are. Both are understood.
 import base64
 import binascii
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 
@@ -76,6 +77,7 @@ def encode_reply(document: bytes, resource: Resource) -> bytes:
     return b'{"predictions":%b,%b' % (predictions, _about(resource)[1:])
 
 
+@lru_cache(256)
 def _about(resource: Resource) -> bytes:
     return dumps(
         {
