@@ -36,6 +36,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "endpoints": ("serve", "List the endpoints that live."),
         "delete": ("serve", "End an endpoint."),
         "predict": ("serve", "Send rows to an endpoint and print what it answers."),
+        "chat": ("chat", "Talk with an endpoint that writes text."),
     },
     "Spend": {
         "quota": ("quota", "Show what is free, used and left, and when it resets."),

@@ -60,11 +60,18 @@ class Output:
 
     def warning(self, text: str) -> None:
         """The same, for what may go wrong; `--quiet` keeps it."""
-        label = "warning:"
-        if is_terminal(sys.stderr) and not os.environ.get("NO_COLOR"):
-            label = click.style(label, fg="yellow", bold=True)
-        click.echo(f"{label} {redact(text)}", err=True)
+        _labelled("warning:", "yellow", text)
+
+    def error(self, text: str) -> None:
+        """The same, for what failed where the verb goes on."""
+        _labelled("error:", "red", text)
 
     def progress(self, text: str) -> AbstractContextManager[Progress]:
         """Show that something is waited for; nothing of it on stdout but a job's own lines."""
         return progress(text, as_json=self.as_json, quiet=self.quiet)
+
+
+def _labelled(label: str, colour: str, text: str) -> None:
+    if is_terminal(sys.stderr) and not os.environ.get("NO_COLOR"):
+        label = click.style(label, fg=colour, bold=True)
+    click.echo(f"{label} {redact(text)}", err=True)
