@@ -11,7 +11,7 @@ import json
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Callable
 
-from . import codec, failing, frames, handler
+from . import codec, failing, frames, handler, quick_json
 from .problems import ModelError, OutOfMemory, Problem, Unprocessable, write
 from .text import NO_TEXT
 
@@ -36,13 +36,13 @@ class Desk:
         self,
         model: Handler,
         *,
-        loads: Callable[[bytes], object] = json.loads,
-        dumps: Callable[[object], bytes] = codec.dump,
+        loads: Callable[[bytes], object] | None = None,
+        dumps: Callable[[object], bytes] | None = None,
     ) -> None:
         """`loads` reads JSON that was checked before; `dumps` writes it as `codec.dump` does."""
         self._model = model
-        self._loads = loads
-        self._dumps = dumps
+        self._loads = loads or quick_json.reader()
+        self._dumps = dumps or quick_json.writer()
         self._shares = model.batches
         self._is_proven = False
         """One request alone was answered with one item a row."""
@@ -151,7 +151,7 @@ class Desk:
                     return _refusal(OutOfMemory(_MEMORY))
                 found += values
                 start += count
-            return True, self._written({"predictions": found})
+            return True, self._listed(found)
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
             problem = failing.problem_of(error)
         failing.free_memory()
@@ -163,7 +163,7 @@ class Desk:
             values = _values(result, count)
             if values is not None:
                 self._is_proven = True
-                return self._written({"predictions": values})
+                return self._listed(values)
             self._set_apart()
         return self._written(handler.predictions(result))
 
@@ -179,14 +179,21 @@ class Desk:
             own = values[start : start + count]
             start += count
             try:
-                replies.append((True, self._written({"predictions": own})))
+                replies.append((True, self._listed(own)))
             except BaseException as error:  # noqa: BLE001 - what an answer's own methods raise
                 replies.append(_refusal(failing.problem_of(error)))
         return replies
 
+    def _listed(self, values: list[object]) -> bytes:
+        """The document of predictions."""
+        try:
+            return b'{"predictions":%b}' % self._dumps(values)
+        except (TypeError, ValueError, RecursionError):
+            return self._written({"predictions": values})  # which says where it is no JSON
+
     def _written(self, document: object) -> bytes:
         try:
-            return self._dumps(document)
+            return codec.dump(document)
         except (TypeError, ValueError, RecursionError):
             return codec.dump(codec.plain(document))
 

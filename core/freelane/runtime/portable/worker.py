@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import importlib
 import json
 import os
 import select
@@ -51,7 +50,7 @@ def run(folder: Path, task: ServingTask, environ: Mapping[str, str], descriptor:
     threading.Thread(target=_outlive, args=(channel.fileno(),), daemon=True).start()
     _ignore_signals()
     try:
-        desk = Desk(loading.load(folder, task, loading.model_of(environ)), loads=_loads())
+        desk = Desk(loading.load(folder, task, loading.model_of(environ)))
     except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
         reason = loading.reason_of(error)
         sys.stderr.write(f"freelane: {reason}\n")
@@ -193,13 +192,3 @@ def _outlive(descriptor: int) -> None:
     poll.poll()
     threading.Event().wait(_ORPHAN_GRACE_S)
     os._exit(0)
-
-
-def _loads() -> Callable[[bytes], object]:
-    """Msgspec's reader where it is installed: three times as fast on rows of numbers."""
-    try:
-        decoder = importlib.import_module("msgspec.json").Decoder()
-    except Exception:  # noqa: BLE001 - absent, or broken: json will do
-        return json.loads
-    loads: Callable[[bytes], object] = decoder.decode
-    return loads
