@@ -16,6 +16,8 @@ LARGEST_BATCH_BYTES = 32 * 2**20
 LARGEST_QUEUE_BYTES = 256 * 2**20
 """Of all requests that wait."""
 _WAIT_SHARE = 0.25
+_DRY_S = 0.0003
+"""Callers that ask again at once have done so by then: no more will come."""
 _COMPACT_FROM = 256
 
 
@@ -224,30 +226,35 @@ class Gathering:
     """Whether a model that has just answered a batch waits a little for those it has answered.
 
     Callers that ask again as soon as they are answered would else split into two halves that
-    alternate, each in a batch half as large. It waits at most a quarter of the last batch's
-    duration, and never where the last batch was one caller's: at low load nobody waits.
+    alternate, each in a batch half as large. It waits for as long as more come, at most a quarter
+    of the last batch's duration, and never where the last batch was one caller's: at low load
+    nobody waits.
     """
 
     def __init__(self, max_batch_size: int) -> None:
         self._largest = max_batch_size
         self._until = 0.0
+        self._grew = 0.0
+        self._queued = 0
         self.enough = 0
-        """So many queued requests end the wait."""
+        """So many queued requests end the wait; 0: it is over."""
 
     def answered(self, requests: int, seconds: float, queued: int, now: float) -> None:
         """A batch of so many requests took so long; so many others wait by now."""
         if requests > 1:
             self._until = now + seconds * _WAIT_SHARE
+            self._grew = now
+            self._queued = queued
             self.enough = min(requests + queued, self._largest)
         else:
             self.enough = 0
 
-    def wait_s(self, queued: int, now: float) -> float:
-        """How much longer to wait where so many are queued; 0: take them now."""
-        if queued >= self.enough:
-            return 0.0
-        left = self._until - now
-        if left > 0:
-            return left
+    def waits(self, queued: int, now: float) -> bool:
+        """Whether to wait on where so many are queued."""
+        if queued > self._queued:
+            self._grew = now
+        self._queued = queued
+        if queued < self.enough and now < self._until and now < self._grew + _DRY_S:
+            return True
         self.enough = 0
-        return 0.0
+        return False

@@ -170,7 +170,7 @@ class Inline:
     def _run(self) -> None:
         now = time.monotonic()
         queue, desk = self._queue, self._desk
-        if self._gathering.wait_s(len(queue), now) > 0:
+        if self._gathering.waits(len(queue), now):
             self._loop.call_soon(self._run)
             return
         self._is_due = False

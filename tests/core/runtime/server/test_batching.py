@@ -223,27 +223,34 @@ def test_every_ask_is_run_once_or_told_once_and_never_both(steps):
 
 def test_a_batch_is_held_back_at_most_a_quarter_of_the_last_ones_time():
     gathering = Gathering(64)
-    gathering.answered(10, 4.0, 0, now=100.0)
-    assert gathering.wait_s(3, 100.0) == pytest.approx(1.0)
-    assert gathering.wait_s(3, 100.75) == pytest.approx(0.25)
-    assert gathering.wait_s(3, 101.0) == 0
+    gathering.answered(50, 0.004, 0, now=1.0)
+    held = [gathering.waits(n, 1.0 + n / 10_000) for n in range(20)]
+    assert held == [True] * 10 + [False] * 10
 
 
 def test_it_goes_as_soon_as_as_many_wait_as_there_are_callers():
     gathering = Gathering(64)
     gathering.answered(10, 4.0, 2, now=100.0)
-    assert gathering.wait_s(11, 100.1) > 0
-    assert gathering.wait_s(12, 100.1) == 0
+    assert gathering.waits(11, 100.0001)
+    assert not gathering.waits(12, 100.0001)
+
+
+def test_it_goes_when_no_more_come():
+    gathering = Gathering(64)
+    gathering.answered(10, 4.0, 0, now=100.0)
+    assert gathering.waits(1, 100.0002)
+    assert gathering.waits(1, 100.0004)
+    assert not gathering.waits(1, 100.0006)
 
 
 def test_no_more_are_waited_for_than_fit():
     gathering = Gathering(16)
     gathering.answered(16, 4.0, 40, now=100.0)
-    assert gathering.wait_s(40, 100.0) == 0
+    assert not gathering.waits(40, 100.0)
 
 
 def test_nobody_waits_after_one_callers_request():
     gathering = Gathering(64)
     gathering.answered(10, 4.0, 0, now=100.0)
-    gathering.answered(1, 4.0, 0, now=100.5)
-    assert gathering.wait_s(0, 100.5) == 0
+    gathering.answered(1, 4.0, 0, now=100.0)
+    assert not gathering.waits(0, 100.0)

@@ -17,8 +17,6 @@ from freelane.runtime.server.workers.respawning import Backoff
 TICK_S = 0.25
 """How often time is looked at: deadlines, and whether more workers are needed."""
 _MEMORY_S = 1.0
-_SPIN_S = 0.002
-"""Shorter waits are no business for the loop's timers, which count milliseconds."""
 _GROWN = 1.1
 _CLOSE_GRACE_S = 10.0
 _HOPELESS = 3
@@ -62,8 +60,7 @@ class Pool:
         self._refusal: Problem | None = None
         self._ticking: asyncio.TimerHandle | None = None
         self._respawning: asyncio.TimerHandle | None = None
-        self._gather_timer: asyncio.TimerHandle | None = None
-        self._is_spinning = False
+        self._is_looking = False
         self._waited: Ask | None = None
         self._looked_at_memory = 0.0
         self._when_quiet: asyncio.Future[None] | None = None
@@ -129,10 +126,9 @@ class Pool:
             for worker in self._workers:
                 worker.look(time.monotonic())
         self._workers.clear()
-        for timer in (self._ticking, self._gather_timer):
-            if timer is not None:
-                timer.cancel()
-        self._ticking = None
+        if self._ticking is not None:
+            self._ticking.cancel()
+            self._ticking = None
 
     # Asks.
 
@@ -180,36 +176,32 @@ class Pool:
         queued = len(self._queue)
         now = time.monotonic()
         worker.gathering.answered(requests, seconds, queued, now)
-        if worker.gathering.wait_s(queued, now) > 0:
+        if worker.gathering.waits(queued, now):
             self._gathering.append(worker)
-            self._gather()
+            self._look_again()
         elif queued:
             self._give(worker)
         else:
             self._idle.append(worker)
         self._look_for_quiet()
 
-    def _gather(self) -> None:
-        """Let the loop read what is ready until a worker has waited long enough."""
-        if self._is_spinning or self._gather_timer is not None or not self._gathering:
-            return
-        now = time.monotonic()
-        left = min(worker.gathering.wait_s(0, now) for worker in self._gathering)
-        if left > _SPIN_S:
-            self._gather_timer = self._loop.call_later(left - _SPIN_S / 2, self._gathered)
-        else:
-            self._is_spinning = True
+    def _look_again(self) -> None:
+        """Let the loop read the sockets that are ready, then look again.
+
+        Not by a timer: the loop's timers count milliseconds.
+        """
+        if self._gathering and not self._is_looking:
+            self._is_looking = True
             self._loop.call_soon(self._gathered)
 
     def _gathered(self) -> None:
-        self._is_spinning = False
-        self._gather_timer = None
+        self._is_looking = False
         now = time.monotonic()
         for worker in list(self._gathering):
-            if worker.gathering.wait_s(len(self._queue), now) <= 0:
+            if not worker.gathering.waits(len(self._queue), now):
                 self._gathering.remove(worker)
                 self._give(worker)
-        self._gather()
+        self._look_again()
 
     # Workers.
 
