@@ -38,14 +38,15 @@ def writer() -> Callable[[object], bytes]:
         return codec.dump
 
     def dumps(value: object) -> bytes:
-        if isinstance(value, list) and _is_plain(value):
-            try:
-                data = encode(value)
-            except (TypeError, ValueError, RecursionError):  # a lone surrogate
-                return codec.dump(value)
-            if b"null" not in data:  # which None is too, and a text may say
-                return data
-        return codec.dump(value)
+        try:
+            data = encode(value)
+        except (TypeError, ValueError, RecursionError):  # a lone surrogate, an array
+            return codec.dump(value)
+        if b"null" in data:  # NaN; or None, or a text that says so
+            return codec.dump(value)
+        if b'"' in data or b"{" in data:  # else it is numbers alone
+            return data if _is_plain((value,)) else codec.dump(value)
+        return data
 
     return dumps
 
