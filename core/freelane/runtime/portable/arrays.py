@@ -45,6 +45,7 @@ class Arrays:
 
     def __init__(self, dtype: Dtype | None = None) -> None:
         self._dtype = dtype
+        self._numpy = importlib.import_module("numpy")
 
     def of(self, rows: Sequence[object]) -> Array:
         """One array for all rows, the first axis counting them.
@@ -52,11 +53,8 @@ class Arrays:
         Raises:
             Unprocessable: They are no numbers, or not all of one shape.
         """
-        numpy = importlib.import_module("numpy")
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # older versions warn of what is refused below
-                array: Array = numpy.asarray(rows)
+            array: Array = self._numpy.asarray(rows)
         except (ValueError, OverflowError) as error:
             raise Unprocessable("the instances are not all of one shape") from error
         kind = array.dtype.kind
@@ -66,7 +64,7 @@ class Arrays:
             raise Unprocessable("the instances have to be numbers, all of one shape")
         if self._dtype is None or array.dtype == self._dtype:
             return array
-        if not numpy.can_cast(array.dtype, self._dtype, "same_kind"):
+        if not self._numpy.can_cast(array.dtype, self._dtype, "same_kind"):
             raise Unprocessable(f"the instances have to be numbers of the kind {self._dtype}")
         return array.astype(self._dtype)
 
@@ -76,6 +74,8 @@ class Arrays:
         Raises:
             Unprocessable: They do not go together, or one of them is refused by itself.
         """
+        if self._dtype is not None:  # the kind of number is the same for all
+            return self.of(rows)
         parts: list[Array] = []
         start = 0
         for count in counts:
@@ -85,8 +85,7 @@ class Arrays:
         for part in parts:
             if part.shape[1:] != first.shape[1:] or part.dtype.kind != first.dtype.kind:
                 raise Unprocessable("the requests are not all of one shape")
-        numpy = importlib.import_module("numpy")
-        array: Array = numpy.concatenate(parts)
+        array: Array = self._numpy.concatenate(parts)
         return array
 
 
