@@ -157,7 +157,7 @@ _ANY_BODY: Content = {
     **_as("application/x-ndjson", _TEXT, "[5.1,3.5,1.4,0.2]\n"),
 }
 _ANY_REPLY: Content = {"*/*": {"schema": _ANY}}
-_SSE: Content = _as("text/event-stream", _TEXT)
+_SSE: Content = _as("text/event-stream", _ANY)
 _SAMPLING: Mapping[str, JsonValue] = {
     "model": _TEXT,
     "temperature": {"type": "number", "minimum": 0, "maximum": 2},
@@ -237,7 +237,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
     "sagemaker.invoke": Described(
         tag="SageMaker",
         summary="InvokeEndpoint",
-        paths=("/endpoints/{endpoint}/invocations",),
+        paths=("/endpoints/{name}/invocations",),
         parameters=(
             _header("X-Amzn-SageMaker-Custom-Attributes", "Given back as it came."),
             _header("X-Amzn-SageMaker-Inference-Id", "A name of the caller's, 64 characters."),
@@ -249,7 +249,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
     "sagemaker.stream": Described(
         tag="SageMaker",
         summary="InvokeEndpointWithResponseStream",
-        paths=("/endpoints/{endpoint}/invocations-response-stream",),
+        paths=("/endpoints/{name}/invocations-response-stream",),
         request=_ANY_BODY,
         replies={"200": _as("application/vnd.amazon.eventstream", _TEXT)},
         error="SageMakerProblem",
@@ -259,7 +259,7 @@ DESCRIPTIONS: Mapping[str, Described] = {
         summary="InvokeEndpointAsync",
         text="The input is a file below the endpoint's `async_folder`; the answer is written "
         "beside it.",
-        paths=("/endpoints/{endpoint}/async-invocations",),
+        paths=("/endpoints/{name}/async-invocations",),
         parameters=(_header("X-Amzn-SageMaker-InputLocation", "s3://BUCKET/KEY of the input."),),
         replies={"202": _json(_object({"InferenceId": _TEXT}))},
         error="SageMakerProblem",

@@ -119,6 +119,12 @@ def _operation(
     error: dict[str, JsonValue] = {
         "application/json": {"schema": {"$ref": f"#/components/schemas/{described.error}"}}
     }
+    if path != route.path and described.error != "Problem":
+        either = [{"$ref": f"#/components/schemas/{one}"} for one in ("Problem", described.error)]
+        responses["404"] = {
+            "description": "There is no such path, or nothing of that name.",
+            "content": {"application/json": {"schema": {"anyOf": list[JsonValue](either)}}},
+        }
     for status, text in _REFUSALS.items():
         if status == "401" and route.is_open:
             continue
@@ -138,13 +144,15 @@ _REFUSALS = {
 
 
 def _parameter(place: str, name: str) -> JsonValue:
+    """A part of a path; what is called `name` is the endpoint's own, the rest may be any name."""
+    schema: dict[str, JsonValue] = {"type": "string", "pattern": r"^[A-Za-z0-9._@-]{1,64}$"}
     return {
         "name": place,
         "in": "path",
         "required": True,
-        "schema": {"type": "string", "pattern": r"^[A-Za-z0-9._@-]{1,64}$"},
+        "schema": {"enum": [name]} if place == "name" else schema,
         "example": _EXAMPLES.get(place, name),
     }
 
 
-_EXAMPLES = {"project": "p", "location": "us-central1", "endpoint": "1"}
+_EXAMPLES = {"project": "p", "location": "us-central1", "endpoint": "1", "version": "1"}
