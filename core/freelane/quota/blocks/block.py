@@ -56,6 +56,8 @@ class Block:
     """What those took."""
     abandoned: deque[tuple[int, ...]] = field(default_factory=deque)
     """What was taken by uses that nobody can settle any more; appended without a lock."""
+    resets: tuple[float | None, ...] | None = None
+    """Of each line the seconds from the grant to its reset; None until somebody asked."""
     takes: int = 0
     last: float = 0.0
     """When it was last touched, on the monotonic clock."""

@@ -172,23 +172,19 @@ class Spender:
         """What is left of each line of a block; `Taken.remaining` calls it."""
         with self._lock:
             lefts = list(block.left)
+        if block.resets is None:
+            block.resets = tuple([_until_reset_s(line.window, block) for line in block.lines])
+        passed_s = self._clock.monotonic() - block.monotonic
         return {
             line.key: Remaining(
                 limit,
                 None if others is None else max(0, others + max(0, left)),
-                self._reset_s(line.window, block),
+                _slide_s(line.window) if reset_s is None else max(0.0, reset_s - passed_s),
             )
-            for line, limit, others, left in zip(
-                block.lines, block.limits, block.others, lefts, strict=True
+            for line, limit, others, left, reset_s in zip(
+                block.lines, block.limits, block.others, lefts, block.resets, strict=True
             )
         }
-
-    def _reset_s(self, window: Window, block: Block) -> float | None:
-        reset = next_reset(window, block.granted)
-        if reset is None:
-            return None if window.period is None else slide(window).total_seconds()
-        passed_s = self._clock.monotonic() - block.monotonic
-        return max(0.0, (reset - block.granted).total_seconds() - passed_s)
 
     # In memory, under the lock
 
@@ -345,6 +341,16 @@ class Spender:
     def after_fork(self) -> None:
         """In a child: forget the blocks, which are the parent's, and its threads' locks."""
         self._begin()
+
+
+def _until_reset_s(window: Window, block: Block) -> float | None:
+    """From the grant to the window's end; None where it has none."""
+    reset = next_reset(window, block.granted)
+    return None if reset is None else (reset - block.granted).total_seconds()
+
+
+def _slide_s(window: Window) -> float | None:
+    return None if window.period is None else slide(window).total_seconds()
 
 
 def _merged(lines: Sequence[Line]) -> list[Line]:
