@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+import uvloop
 
 from freelane.model.generation import Finish, TokenUsage
 from freelane.runtime.portable.frames import Kind
@@ -162,8 +163,13 @@ class Asking:
         return heard
 
 
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def new_loop(request):
+    return request.param
+
+
 @pytest.fixture
-def asking(tmp_path):
+def asking(tmp_path, new_loop):
     """Runs `use(asking)` with an engine that answers by `answer`; what `use` returns."""
 
     def run(answer, use, *, url="http://127.0.0.1:{port}/v1", key_variable=None, **order):
@@ -201,6 +207,7 @@ def asking(tmp_path):
                 await local.close()
                 await asyncio.sleep(0.01)
 
-        return asyncio.run(main(), debug=False)
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(main())
 
     return run
