@@ -5,7 +5,7 @@ import click
 from freelane.cli.main import Help
 from freelane.cli.options import Session, Verb, pairs, settings
 from freelane.cli.planned import tell
-from freelane.cli.serve import serving_arguments
+from freelane.cli.serve import served, serving_arguments
 from freelane.cli.train import training_arguments, typed
 from freelane.model.resources import parse_duration
 
@@ -54,6 +54,7 @@ def plan_deploy(  # noqa: PLR0913 - one for each option
     *,
     model: str | None,
     artifact: str | None,
+    engine: str | None,
     name: str | None,
     ttl: str | None,
     script: str | None,
@@ -61,9 +62,8 @@ def plan_deploy(  # noqa: PLR0913 - one for each option
     detailed_exitcode: bool,
 ) -> None:
     """Say what an endpoint would create, use and cost."""
-    if model and artifact:
-        raise click.UsageError("name the model once: as the argument, or with --artifact")
+    chosen = served(model, artifact, engine)
     lifetime = parse_duration(ttl) if ttl else None
     with session.client(settings(changed)) as client:
-        made = client.endpoints.plan(model or artifact, name=name, ttl=lifetime, script=script)
+        made = client.endpoints.plan(chosen, name=name, ttl=lifetime, script=script, engine=engine)
     tell(ctx, session, made, detailed=detailed_exitcode)

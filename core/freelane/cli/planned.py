@@ -89,7 +89,7 @@ def show(made: Plan) -> None:
         f"{made.verb} {made.name} on {made.provider}" + (" (emulated)" if made.emulated else ""),
         {
             "change": made.change,
-            "script": made.script,
+            "script": made.script or None,
             "code": f"{made.files} files, {render.size_text(made.upload_bytes)} to upload",
             "artifact": made.artifact,
             "copied from": made.copy_from,

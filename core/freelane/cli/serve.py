@@ -25,6 +25,10 @@ def serving_arguments(command: Command) -> Command:
     options = (
         click.argument("model", required=False, metavar="[MODEL|JOB]", shell_complete=job_ids),
         click.option("--artifact", metavar="MODEL", help="The same as the argument."),
+        click.option(
+            "--model", "engine", metavar="NAME",
+            help="Stand before this engine of [providers.X.models]; no code, no training.",
+        ),
         click.option("--name", help="The endpoint's name; by default the project's."),
         click.option("--ttl", metavar="TIME", help="End it by itself after this: 30m, 2h."),
         click.option(
@@ -38,6 +42,19 @@ def serving_arguments(command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def served(model: str | None, artifact: str | None, engine: str | None) -> str | None:
+    """The artifact or job that is named, in whichever way; None: an engine, or the newest model.
+
+    Raises:
+        UsageError: Several things are named.
+    """
+    if model and artifact:
+        raise click.UsageError("name the model once: as the argument, or with --artifact")
+    if engine is not None and (model or artifact):
+        raise click.UsageError("--model stands before an engine; name no artifact or job with it")
+    return artifact if model is None else model
 
 
 @click.command("deploy", cls=Verb)
@@ -59,6 +76,7 @@ def deploy(  # noqa: PLR0913 - one for each option
     *,
     model: str | None,
     artifact: str | None,
+    engine: str | None,
     name: str | None,
     ttl: str | None,
     script: str | None,
@@ -75,19 +93,17 @@ def deploy(  # noqa: PLR0913 - one for each option
     another model or other code takes the place of what it serves once that is loaded: the address
     stays, and no request is refused. Ctrl-C detaches and lets it come up.
     """
-    if model and artifact:
-        raise click.UsageError("name the model once: as the argument, or with --artifact")
+    chosen = served(model, artifact, engine)
     timeout_s = parse_duration(timeout).total_seconds()
     if rollback is not None:
-        if model or artifact or name or ttl or script or changed or dry_run:
+        if any((chosen, engine, name, ttl, script, changed, dry_run)):
             raise click.UsageError("--rollback NAME goes with --timeout and --detach only")
         _roll_back(session, rollback, wait=not detach, timeout_s=timeout_s)
         return
     lifetime = parse_duration(ttl) if ttl else None
     output = session.output
     with session.client(settings(changed), yes=yes) as client:
-        chosen = artifact if model is None else model
-        plan = client.endpoints.plan(chosen, name=name, ttl=lifetime, script=script)
+        plan = client.endpoints.plan(chosen, name=name, ttl=lifetime, script=script, engine=engine)
         if dry_run:
             tell(ctx, session, plan)
             return
@@ -97,8 +113,8 @@ def deploy(  # noqa: PLR0913 - one for each option
         try:
             with output.progress(f"deploying {plan.provider}/{plan.name}"):
                 endpoint = client.endpoints.deploy(
-                    chosen, name=name, ttl=lifetime, script=script, wait=not detach,
-                    timeout_s=timeout_s,
+                    chosen, name=name, ttl=lifetime, script=script, engine=engine,
+                    wait=not detach, timeout_s=timeout_s,
                 )  # fmt: skip
             detached = detach
         except KeyboardInterrupt:
@@ -112,7 +128,8 @@ def deploy(  # noqa: PLR0913 - one for each option
     _note_change(session, plan, endpoint, is_kept=lifetime is not None)
     output.result({"endpoint": endpoint.to_json()}, lambda: show_endpoint(endpoint))
     if not (detached or output.as_json):
-        output.note(f"next: freelane predict {endpoint.name} --data rows.json")
+        verb, words = ("chat", "") if engine else ("predict", " --data rows.json")
+        output.note(f"next: freelane {verb} {endpoint.name}{words}")
 
 
 def _note_change(session: Session, plan: Plan, endpoint: "Endpoint", *, is_kept: bool) -> None:

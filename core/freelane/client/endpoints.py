@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Unpack
 
-from freelane.client import show, texts
+from freelane.client import engines, show, texts
 from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
 from freelane.client.models import find_model, newest_model
 from freelane.client.session import Session
 from freelane.client.texts import TEXT_S, Drawn, Generation, Said
 from freelane.contract.provider import Provider
-from freelane.errors import DeadlineExceeded, ResourceNotFound
+from freelane.errors import ConfigError, DeadlineExceeded, ResourceNotFound
 from freelane.model import artifact as model_artifact
 from freelane.model import endpoint as model
 from freelane.model.artifact import ArtifactHandle
@@ -177,6 +177,17 @@ class Endpoint:
         return show.card(f"endpoint {self.address}", self.to_json())
 
 
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What is to be served, and where."""
+
+    provider: str
+    artifact: model_artifact.Artifact
+    there: ArtifactHandle | None
+    """The copy that the provider keeps already."""
+    engine: model.Engine | None
+
+
 class Endpoints:
     """Endpoints of this project; outside a project, of all of yours."""
 
@@ -190,11 +201,13 @@ class Endpoints:
         name: str | None = None,
         ttl: str | timedelta | None = None,
         script: str | None = None,
+        engine: str | None = None,
     ) -> Plan:
         """What `deploy` with these arguments would do; nothing is done."""
-        provider, model_of, there = self._choose(artifact)
+        chosen = self._choose(artifact, engine)
+        provider, model_of, there = chosen.provider, chosen.artifact, chosen.there
         handle = there or model_of.handle
-        drafted = self._draft(provider, handle, name=name, ttl=ttl, script=script)
+        drafted = self._draft(chosen, handle, name=name, ttl=ttl, script=script)
         spec = drafted.spec
         info, _config = self._session.provider_config(provider)
         existing = self._session.endpoint_records.existing(provider, spec.name)
@@ -217,7 +230,7 @@ class Endpoints:
             files=len(spec.files),
             upload_bytes=drafted.upload_bytes + (0 if there else model_of.size_bytes),
             artifact=model_of.id,
-            copy_from=None if there else model_of.provider,
+            copy_from=None if there or chosen.engine else model_of.provider,
             egress_bytes=0 if there else self._egress(model_of),
             ttl=spec.ttl,
             warnings=drafted.warnings,
@@ -247,10 +260,14 @@ class Endpoints:
         name: str | None = None,
         ttl: str | timedelta | None = None,
         script: str | None = None,
+        engine: str | None = None,
         wait: bool = True,
         timeout_s: float = READY_S,
     ) -> Endpoint:
         """Serve an artifact (its id, a job, or the project's newest); the same again is returned.
+
+        With `engine` there is no artifact and no code: the endpoint, by default of the same name,
+        stands before the engine that `[providers.X.models]` calls so.
 
         Where one of that name stands, another model or other code takes the place of what it
         serves once that has loaded; address and token stay, and no request is refused. Providers
@@ -263,11 +280,12 @@ class Endpoints:
         """
         deadline = self._session.workspace.deadline(timeout_s)
         begun = self._session.workspace.clock.now()
-        provider, model_of, there = self._choose(artifact)
+        chosen = self._choose(artifact, engine)
+        provider, model_of, there = chosen.provider, chosen.artifact, chosen.there
         # Draft first: what does not hold in the project must not cost an upload.
-        self._draft(provider, there or model_of.handle, name=name, ttl=ttl, script=script)
-        handle = there or self._session.artifacts.carry(model_of, provider)
-        drafted = self._draft(provider, handle, name=name, ttl=ttl, script=script)
+        self._draft(chosen, there or model_of.handle, name=name, ttl=ttl, script=script)
+        handle = there or self._bring(chosen)
+        drafted = self._draft(chosen, handle, name=name, ttl=ttl, script=script)
         record = self._session.serving.deploy(
             drafted.spec,
             model_of,
@@ -437,17 +455,27 @@ class Endpoints:
             provider, name, current=self._session.config.provider_for(Verb.DEPLOY)
         )
 
-    def _choose(
-        self, artifact: str | Artifact | Job | None
-    ) -> tuple[str, model_artifact.Artifact, ArtifactHandle | None]:
-        """The provider to deploy on, the artifact, and the copy of it that is there already."""
+    def _choose(self, artifact: str | Artifact | Job | None, engine: str | None) -> "_Chosen":
         config = self._session.config
         config.require_project()
         provider = config.provider_for(Verb.DEPLOY)
         # First of all, for nothing in the project can mend it.
         self._session.endpoint_records.deployer(self._session.resolve(provider))
-        chosen = self._artifact(artifact)
-        return provider, chosen, self._session.artifacts.copy_at(chosen, provider)
+        if engine is None:
+            found, model_of = None, self._artifact(artifact)
+        elif artifact is None:
+            found = engines.engine_of(self._session, provider, engine)
+            model_of = engines.artifact_of(self._session, provider, found)
+        else:
+            raise ConfigError("name an artifact or an engine, not both")
+        there = self._session.artifacts.copy_at(model_of, provider)
+        return _Chosen(provider, model_of, there, found)
+
+    def _bring(self, chosen: "_Chosen") -> ArtifactHandle:
+        """Have the provider keep what is to be served."""
+        if chosen.engine is not None:
+            return engines.keep(self._session, chosen.provider, chosen.engine)
+        return self._session.artifacts.carry(chosen.artifact, chosen.provider)
 
     def _artifact(self, artifact: str | Artifact | Job | None) -> model_artifact.Artifact:
         if isinstance(artifact, Artifact):
@@ -466,7 +494,7 @@ class Endpoints:
 
     def _draft(
         self,
-        provider: str,
+        chosen: "_Chosen",
         handle: ArtifactHandle,
         *,
         name: str | None,
@@ -475,10 +503,22 @@ class Endpoints:
     ) -> "Drafted[model.EndpointSpec]":
         from freelane.client import specs  # noqa: PLC0415 - a listing pays for no drafting
 
-        _info, table = self._session.provider_config(provider)
+        _info, table = self._session.provider_config(chosen.provider)
+        options: object = getattr(table, "deploy", None)
+        if chosen.engine is not None:
+            if script is not None:
+                raise ConfigError("an engine runs no script: leave --script out")
+            return specs.engine_spec(
+                self._session.config,
+                chosen.engine,
+                options=options,
+                artifact=handle,
+                name=name,
+                ttl=ttl,
+            )
         return specs.endpoint_spec(
             self._session.config,
-            options=getattr(table, "deploy", None),
+            options=options,
             artifact=handle,
             name=name,
             ttl=ttl,

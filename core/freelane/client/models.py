@@ -1,9 +1,11 @@
 """Which model a word means: an artifact, the job that wrote it, or the newest of the project."""
 
+from contextlib import suppress
 from datetime import datetime
 
+from freelane.client.engines import FRAMEWORK
 from freelane.client.session import Session
-from freelane.errors import ResourceNotFound
+from freelane.errors import ConfigError, ResourceNotFound
 from freelane.model.artifact import Artifact
 from freelane.model.job import Job
 from freelane.model.lifecycle import JobState
@@ -18,10 +20,8 @@ def find_model(session: Session, reference: str) -> Artifact:
     Raises:
         ResourceNotFound: There is no such thing, or the job has no model.
     """
-    try:
-        return session.artifacts.get(reference)
-    except ResourceNotFound:
-        pass
+    with suppress(ResourceNotFound):
+        return _no_engine(session.artifacts.get(reference))
     try:
         job = session.job_records.refresh(session.job_records.get(reference))
     except ResourceNotFound:
@@ -47,13 +47,25 @@ def newest_model(session: Session) -> Artifact | None:
     # A detached job may have ended since; its artifact is recorded when it is looked at.
     looked_at = session.job_records.glance(session.job_records.newest(_LOOKED_AT))
     trained = [job for job in looked_at if _has_model(job)]
-    kept = session.artifacts.newest(1)
+    kept = [one for one in session.artifacts.newest(_LOOKED_AT) if FRAMEWORK not in one.frameworks][
+        :1
+    ]
     last = max(trained, key=_moment, default=None)
     if last is None or last.artifact is None:
         return kept[0] if kept else None
     if kept and kept[0].created > _moment(last):
         return kept[0]
     return session.artifacts.get(last.artifact)
+
+
+def _no_engine(artifact: Artifact) -> Artifact:
+    if FRAMEWORK in artifact.frameworks:
+        name = artifact.id.rpartition("-")[0]
+        raise ConfigError(
+            f"artifact {artifact.id} stands for an engine and holds no model; "
+            f"freelane deploy --model {name}"
+        )
+    return artifact
 
 
 def _has_model(job: Job) -> bool:

@@ -13,7 +13,7 @@ from freelane.config.load import Config
 from freelane.config.schema import DeployConfig, TrainConfig
 from freelane.errors import ConfigError
 from freelane.model.artifact import ArtifactHandle
-from freelane.model.endpoint import EndpointSpec, endpoint_hash
+from freelane.model.endpoint import EndpointSpec, Engine, endpoint_hash
 from freelane.model.job import Hyperparameter, JobSpec
 from freelane.model.name import check_name
 from freelane.model.resources import parse_duration
@@ -131,6 +131,39 @@ def endpoint_spec(
         env=dict(deploy.env),
         secrets=tuple(deploy.secrets),
         max_upload_bytes=deploy.max_upload,
+        options=options,
+    )
+    return _drafted(spec, {}, ())
+
+
+def engine_spec(
+    config: Config,
+    engine: Engine,
+    *,
+    options: object,
+    artifact: ArtifactHandle,
+    name: str | None = None,
+    ttl: str | timedelta | None = None,
+) -> Drafted[EndpointSpec]:
+    """An endpoint before an engine: of `[deploy]` only what does not speak of code counts.
+
+    Raises:
+        ConfigError: There is no project, or a duration or a name does not hold.
+    """
+    config.require_project()
+    deploy = config.project.deploy or DeployConfig()
+    key = engine.key_variable
+    spec = EndpointSpec(
+        project=config.project.name,
+        name=check_name(engine.name if name is None else name, what="endpoint"),
+        source=config.root,
+        files=(),
+        script="",
+        artifact=artifact,
+        ttl=parse_duration(ttl) if isinstance(ttl, str) else ttl or deploy.ttl,
+        rate=deploy.rate,
+        secrets=() if key is None else (key,),
+        engine=engine,
         options=options,
     )
     return _drafted(spec, {}, ())

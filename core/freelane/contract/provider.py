@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from freelane.clock import Clock
 from freelane.contract.capability import Capability, Level, Support
 from freelane.model.artifact import ArtifactHandle, Manifest
 from freelane.model.call import HttpCall, HttpReply
-from freelane.model.endpoint import EndpointHandle, EndpointSpec, EndpointStatus
+from freelane.model.endpoint import EndpointHandle, EndpointSpec, EndpointStatus, Engine
 from freelane.model.estimate import Account, Estimate, Reading
 from freelane.model.generation import Generation, GenerationRequest, Piece
 from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
@@ -357,6 +357,16 @@ class Inventory(Protocol):
 
     def remove(self, resource: Resource, *, deadline: Deadline) -> None:
         """End or delete it; one that is gone already is no error."""
+        ...
+
+
+@runtime_checkable
+class Engines(Protocol):
+    """A provider's configuration that names engines, before which its endpoints may stand."""
+
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        """By their names in `[providers.X.models]`."""
         ...
 
 

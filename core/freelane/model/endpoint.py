@@ -46,6 +46,20 @@ NO_RATE = RateLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """An OpenAI-compatible engine that writes text in a model's place: Ollama, vLLM, llama.cpp."""
+
+    name: str
+    """As `[providers.X.models]` calls it."""
+    url: str
+    """Up to and with `/v1`."""
+    model: str
+    """As the engine calls it."""
+    key_variable: str | None = None
+    """The environment variable that holds its key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSpec:
     """What `[deploy]` asks, resolved: nothing in it still depends on files or variables."""
 
@@ -66,6 +80,9 @@ class EndpointSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     max_upload_bytes: int = 100 * 2**20
+    engine: Engine | None = None
+    """What answers in the model's place: there are no files, no script, and the artifact only
+    stands for it. For a provider whose configuration names engines."""
     options: object = None
     """`[providers.X.deploy]`, validated by the plugin's own class; None when it has none."""
 

@@ -1,12 +1,23 @@
 """`[providers.local]`: what only this machine has."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from freelane.errors import ConfigError
+from freelane.model.endpoint import Engine
+from freelane.model.name import check_name
 from freelane.model.resources import parse_duration, parse_size
 
 
@@ -24,8 +35,29 @@ def _size(value: object) -> object:
         raise ValueError(error.message) from error
 
 
+def _engine_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises where what follows the host is no port
+    except ValueError as error:
+        raise ValueError("is no URL") from error
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not plain:
+        raise ValueError("is no address of an engine, such as http://127.0.0.1:11434/v1")
+    return text.rstrip("/")
+
+
+def _engine_name(text: str) -> str:
+    try:
+        return check_name(text, what="model")
+    except ConfigError as error:
+        raise ValueError(error.message) from error
+
+
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+EngineUrl = Annotated[str, AfterValidator(_engine_url)]
+EngineName = Annotated[str, AfterValidator(_engine_name)]
 Python = Literal["current", "venv"]
 _LONGEST = timedelta(days=1)
 _LAST_PORT = 65_535
@@ -85,6 +117,20 @@ class LocalDeployConfig(BaseModel):
         return self
 
 
+class EngineConfig(BaseModel):
+    """`[providers.local.models.X]`: an OpenAI-compatible engine, which Freelane does not run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: EngineUrl
+    """Up to and with `/v1`; another machine's counts only from the user file, the environment and
+    flags."""
+    model: str = Field(min_length=1, max_length=200)
+    """As the engine calls it."""
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The environment variable that holds the engine's key."""
+
+
 class LocalConfig(BaseModel):
     """`[providers.local]`."""
 
@@ -96,3 +142,12 @@ class LocalConfig(BaseModel):
     """A job or an endpoint is refused where less than this would be left on the disk."""
     train: LocalTrainConfig = LocalTrainConfig()
     deploy: LocalDeployConfig = LocalDeployConfig()
+    models: Mapping[EngineName, EngineConfig] = Field(default_factory=dict)
+    """Engines that an endpoint may stand before: `freelane deploy --model X`."""
+
+    @property
+    def engines(self) -> Mapping[str, Engine]:
+        return {
+            name: Engine(name=name, url=it.url, model=it.model, key_variable=it.key_env)
+            for name, it in self.models.items()
+        }

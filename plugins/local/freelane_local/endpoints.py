@@ -202,7 +202,8 @@ class LocalDeployer:
             written = bundle.write(spec, new.bundle)
             token = secrets.token_urlsafe(_TOKEN_BYTES)
             records.write_bytes(new.token, token.encode("ascii"))
-            environment = None if options.python == "current" else venv.asked_by(spec)
+            needs_none = options.python == "current" or spec.engine is not None
+            environment = None if needs_none else venv.asked_by(spec)
             document: dict[str, object] = {
                 "schema_version": 1,
                 "name": spec.name,

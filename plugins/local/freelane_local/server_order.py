@@ -10,7 +10,7 @@ from pathlib import Path
 
 from freelane.contract.provider import RateLedger
 from freelane.errors import ConfigError
-from freelane.model.endpoint import EndpointSpec, RateLimits
+from freelane.model.endpoint import EndpointSpec, Engine, RateLimits
 from freelane_local import records
 from freelane_local.config import LocalDeployConfig
 
@@ -38,7 +38,10 @@ def wishes(spec: EndpointSpec, options: LocalDeployConfig, *, section: str) -> r
         "park_after_s": options.park_after.total_seconds(),
         "worker_memory_bytes": options.worker_memory,
         "grace_s": options.grace.total_seconds(),
-        "warm_up": _warm_up(spec, options.warm_up, section=section),
+        "engine": None if spec.engine is None else _engine(spec.engine),
+        "warm_up": None
+        if spec.engine is not None
+        else _warm_up(spec, options.warm_up, section=section),
         "async_folder": None if folder is None else str(spec.source / folder.expanduser()),
     }
 
@@ -82,6 +85,10 @@ def order(
         **{name: None if path is None else str(path) for name, path in files.items()},
         "expires_at": expires_at,
     }
+
+
+def _engine(engine: Engine) -> records.Document:
+    return {"url": engine.url, "model": engine.model, "key_variable": engine.key_variable}
 
 
 def _warm_up(spec: EndpointSpec, name: str | None, *, section: str) -> str | None:

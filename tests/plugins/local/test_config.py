@@ -50,3 +50,41 @@ def test_declaring_the_provider_loads_neither_its_config_nor_its_ports():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"pydantic", "freelane_local.config", "freelane_local.training"} & set(loaded)
+
+
+def test_an_engine_is_named_by_address_and_model():
+    table = {"url": "http://127.0.0.1:11434/v1/", "model": "llama3.2", "key_env": "LAMA_KEY"}
+    engine = LocalConfig.model_validate({"models": {"lama": table}}).engines["lama"]
+    assert (engine.name, engine.url, engine.model, engine.key_variable) == (
+        "lama",
+        "http://127.0.0.1:11434/v1",
+        "llama3.2",
+        "LAMA_KEY",
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "ftp://127.0.0.1/v1"},
+        {"url": "127.0.0.1:11434"},
+        {"url": "http://user:secret@127.0.0.1/v1"},
+        {"url": "http://127.0.0.1/v1?key=1"},
+        {"url": "http://127.0.0.1:x/v1"},
+        {"url": "http:///v1"},
+        {"model": ""},
+        {"key_env": "MY KEY"},
+        {"key_env": "KEY\n"},
+        {"key": "secret"},
+    ],
+)
+def test_an_engine_that_cannot_be_asked_is_refused(wrong):
+    table = {"url": "http://127.0.0.1:11434/v1", "model": "llama3.2"} | wrong
+    with pytest.raises(ValidationError):
+        LocalConfig.model_validate({"models": {"lama": table}})
+
+
+def test_an_engines_name_may_name_an_endpoint():
+    table = {"url": "http://127.0.0.1:11434/v1", "model": "llama3.2"}
+    with pytest.raises(ValidationError):
+        LocalConfig.model_validate({"models": {"Llama 3": table}})
