@@ -83,7 +83,9 @@ class App(Protocol):
     def head(self, exchange: Exchange) -> int:
         """The head has come: how many bytes of body to read at most, 0 for none of it.
 
-        Who is refused is answered here by raising, before any of the body is read.
+        Who is refused is answered here by raising, before any of the body is read. Who is let in
+        is not asked about again: for requests of one connection whose heads are the same, byte by
+        byte, what was answered and what was noted on the exchange hold on.
 
         Raises:
             Problem: It is refused; the HTTP layer answers through `refuse`.

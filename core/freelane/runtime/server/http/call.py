@@ -74,6 +74,13 @@ class Call(Exchange):
         self.status = status
         line = self._line
         self.closes = closes = line.closes()
+        if not (headers or closes) and self._head.is_plain and len(body) < _WORTH_COPYING:
+            data = line.writer.plain(status, kind, self.id, body)
+            if data is not None:
+                self.sent = len(body)
+                line.write(data)
+                line.answered()
+                return
         head = line.writer.whole(status, kind, headers, self.id, len(body))
         head += last_lines(close=closes, is_old=self._head.is_old)
         if self.method == "HEAD" or status in _BODILESS:

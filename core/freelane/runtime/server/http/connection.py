@@ -23,7 +23,7 @@ from freelane.runtime.server.http.chunks import Chunks
 from freelane.runtime.server.http.crowd import Crowd
 from freelane.runtime.server.http.heads import CONTINUE, HeadWriter, last_lines
 from freelane.runtime.server.http.limits import LARGEST_HEAD, READ_AHEAD, WRITE_AHEAD
-from freelane.runtime.server.http.requests import Head
+from freelane.runtime.server.http.requests import UNASKED, Head
 
 _IDLE, _HEAD, _BODY, _ANSWERING, _WRITING, _LINGERING, _CLOSED = range(7)
 _LARGEST_SEEN = 2048
@@ -111,7 +111,13 @@ class Connection(asyncio.Protocol):
             seen = self._seen
             if len(data) == self._whole and data.startswith(seen):
                 self._since = time.monotonic()
-                self._ask(self._head, data[len(seen) :])
+                head = self._head
+                if 0 < head.length <= head.largest:
+                    call = self._new_call(head)
+                    call.app_note = head.note
+                    self._hand_over(call, data[len(seen) :])
+                else:
+                    self._ask(head, data[len(seen) :])
                 return
         elif self._closes or state >= _LINGERING:
             return
@@ -333,7 +339,12 @@ class Connection(asyncio.Protocol):
 
     def _allowed(self, call: Call, head: Head, size: int) -> int:
         """How many bytes of body to read; raises what the request is refused for."""
-        largest = self._crowd.app.head(call)
+        largest = head.largest
+        if largest == UNASKED:
+            largest = self._crowd.app.head(call)
+            head.largest, head.note = largest, call.app_note
+        else:
+            call.app_note = head.note
         if largest:
             if size > largest:
                 raise TooLarge(f"the body is larger than {largest} bytes")

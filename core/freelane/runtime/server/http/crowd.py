@@ -92,7 +92,7 @@ class Crowd:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self.writer.date = f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+            self.writer.set_date(formatdate(second, usegmt=True))
         for member in [member for member in self.timed if member.deadline <= now]:
             with contextlib.suppress(KeyError):
                 self.timed.remove(member)

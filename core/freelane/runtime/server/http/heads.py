@@ -23,8 +23,31 @@ class HeadWriter:
 
     def __init__(self) -> None:
         self.date = b""
-        """The whole line; whoever owns the writer keeps it young."""
         self._starts: dict[tuple[int, str], bytes] = {}
+        self._dated: dict[tuple[int, str], bytes] = {}
+        """Up to the request's id, of this second."""
+
+    def set_date(self, text: str) -> None:
+        """What the time is, to be said in every answer."""
+        self.date = f"Date: {text}\r\n".encode()
+        self._dated.clear()
+
+    def plain(self, status: int, kind: str, request_id: str, body: bytes) -> bytes | None:
+        """A whole answer with its body, where it is like most; None where it is not."""
+        dated = self._dated.get((status, kind))
+        if dated is None:
+            if status in _BODILESS:
+                return None
+            start = self._starts.get((status, kind)) or self._start(status, kind)
+            if len(self._dated) >= _MOST_STARTS:
+                self._dated.clear()
+            self._dated[status, kind] = dated = start + self.date + b"x-request-id: "
+        return b"%b%b\r\nContent-Length: %d\r\n\r\n%b" % (
+            dated,
+            request_id.encode(),
+            len(body),
+            body,
+        )
 
     def whole(
         self, status: int, kind: str, headers: Sequence[Header], request_id: str, length: int

@@ -20,6 +20,7 @@ _ONCE = frozenset(
 )
 _MOST_LINES = 2048
 _LONGEST_LINE = 512
+UNASKED = -1
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 _T = TypeVar("_T")
 
@@ -33,9 +34,12 @@ class Head:
         "expects",
         "headers",
         "is_old",
+        "is_plain",
         "keep_alive",
+        "largest",
         "length",
         "method",
+        "note",
         "path",
         "query",
     )
@@ -55,6 +59,11 @@ class Head:
         """Whether it waits for 100 Continue."""
         self.is_old = False
         """HTTP/1.0"""
+        self.is_plain = True
+        """Whether nothing of it, its method or its version, changes how an answer is written."""
+        self.largest = UNASKED
+        """What the app answered of it, and the note that it made: both hold for equal heads."""
+        self.note: object = None
 
 
 class HeadReader:
@@ -85,6 +94,7 @@ class HeadReader:
             headers[name] = value
         head = Head(method, path, query, headers)
         head.is_old = is_old
+        head.is_plain = not is_old and method != "HEAD"
         _frame(head)
         return head
 

@@ -323,3 +323,35 @@ def test_a_bad_line_stays_bad_however_often_it_comes():
     for _ in range(3):
         with pytest.raises(BadRequest):
             reader.read(b"GET / HTTP/1.1\r\nHost: a\r\nX : 1")
+
+
+def test_who_was_let_in_is_not_asked_about_again_on_the_connection(listened, request_of):
+    heads, notes = [], []
+    app = listened.app
+    ask, answer = app.head, app.body
+
+    def head(exchange):
+        heads.append(exchange.path)
+        exchange.app_note = f"note {len(heads)}"
+        return ask(exchange)
+
+    def body(exchange):
+        notes.append(exchange.app_note)
+        answer(exchange)
+
+    app.head, app.body = head, body
+    sent = [request_of("/echo", b"ab")] * 3
+    listened.raw(*sent, request_of("/echo", b"abc"), request_of("/echo", b"a", CLOSE))
+    assert heads == ["/echo"] * 3
+    assert notes == ["note 1"] * 3 + ["note 2", "note 3"]
+    listened.raw(request_of("/echo", b"ab", CLOSE))
+    assert len(heads) == 4
+
+
+def test_who_was_refused_is_asked_about_again(listened, request_of):
+    refused = request_of("/refused", method="GET")
+    ask = listened.app.head
+    heads = []
+    listened.app.head = lambda exchange: (heads.append(exchange.path), ask(exchange))[1]
+    assert listened.statuses(refused, refused, request_of("/refused", b"")) == [403, 403, 403]
+    assert len(heads) == 3
