@@ -44,6 +44,14 @@ class LocalChecks:
         for step in steps:
             deadline.check("checking this machine")
             yield step()
+        if self.config.engines:
+            # The transport costs more to load than all the rest.
+            from freelane_local.engine_checks import engine_checks  # noqa: PLC0415
+
+            context = self.context
+            yield from engine_checks(
+                self.config.engines, context.environ, context.clock, provider=context.name
+            )
 
     def _python(self) -> Check:
         return Check("python", Outcome.OK, f"{platform.python_version()} at {sys.executable}")

@@ -30,6 +30,12 @@ class Tail:
         self._open = self._open[-_LONGEST_REASON:]
         self._lines.extend(line for line in whole[-_TAIL_LINES * 4 :] if line.strip())
 
+    def last(self) -> str:
+        """The last line that is not Freelane's own."""
+        lines = [*self._lines, self._open]
+        own = (line for line in reversed(lines) if line and not line.startswith(b"freelane:"))
+        return " ".join(next(own, b"").decode(errors="replace").split())[-_LONGEST_REASON:]
+
     def text(self) -> str:
         """The lines, as text that is short enough to show."""
         lines = [*self._lines, self._open] if self._open.strip() else list(self._lines)
@@ -37,12 +43,15 @@ class Tail:
         return text[-_LONGEST_REASON:]
 
 
-def past_limit(ended: Exit, order: Order) -> tuple[str, FailureCause] | None:
-    """Reason and cause where the server passed a limit of the order; None where it did not."""
-    if ended.cause == "memory":
+def past_limit(ended: Exit, order: Order, *, memory: int) -> tuple[str, FailureCause] | None:
+    """Reason and cause where a limit of the order was passed; None where it was not.
+
+    `memory` is how many processes were ended for theirs.
+    """
+    if memory:
         limit = (order.memory_bytes or 0) / 2**20
         return (
-            f"the server used more than resources.memory = {limit:.0f} MiB; ask for more",
+            f"the model used more than resources.memory = {limit:.0f} MiB; ask for more",
             FailureCause.OUT_OF_MEMORY,
         )
     if ended.cause == "stopped":
@@ -80,8 +89,6 @@ def cause_of(error: Exception) -> FailureCause:
 
 def said(ended: Exit) -> str:
     """How the server ended: what follows the word "it"."""
-    if ended.cause == "memory":
-        return "used more memory than it may"
     if ended.signal is not None:
         with contextlib.suppress(ValueError):
             return f"was ended by {signal.Signals(ended.signal).name}"

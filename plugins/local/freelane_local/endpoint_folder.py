@@ -1,15 +1,17 @@
 """An endpoint as the local cloud keeps it: one folder, written by its supervisor, read by all.
 
-    spec.json        what was asked and its tags; written once, before the folder has its name
+    spec.json        its name and tags; written once, before the folder has its name
     token            what a caller must present; 0600
-    bundle/          the user's code and what runs beside it
+    revisions/N/     what it serves, or served before, or is to serve: see `revisions`
+    wish.json        the revision that was last asked for, and by which operation
     started.json     the process that was spawned to be its supervisor
     supervisor.json  the supervisor, written by itself once it is the only one
+    handover         a pipe: what a new revision's secrets are, in no file
     status.json      what it last saw
-    ready.json       written by the server once it listens, or why it cannot
     used             when it last answered: the file's own time
     stop             made by a delete: the supervisor ends everything
-    log/             what the server printed; supervisor.log: what the supervisor itself did
+    log/             what the servers printed; supervisor.log: what the supervisor itself did
+    access.log       a line of JSON for each request
 
 Once it is gone only spec.json and status.json (DELETED) stay, for some days, so that the same
 operation never makes it a second time.
@@ -19,22 +21,26 @@ import contextlib
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from freelane.errors import StateError
-from freelane.model.endpoint import EndpointStatus
+from freelane.model.endpoint import EndpointStatus, Outcome, RateLimits, Revision, Update
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.runtime.supervise import ProcessId
 from freelane_local import records
+from freelane_local.revisions import FIRST, RevisionFolder
 from freelane_local.supervised_folder import SupervisedFolder
 from freelane_local.timer import expiry, switch_of
 
 START_GRACE_S = 60.0
 """How long a prepared folder may stand without a supervisor before it has failed."""
 _REF = re.compile(r"[a-z0-9](-?[a-z0-9])*")
+# While a server is started again its callers wait: the supervisor holds the port.
+_ANSWERING = frozenset({EndpointState.READY, EndpointState.UPDATING})
 _KEPT = frozenset({"spec.json", "status.json", "start.lock"})
 
 
@@ -47,8 +53,26 @@ class EndpointFolder(SupervisedFolder):
         return self.path / "token"
 
     @property
-    def ready(self) -> Path:
-        return self.path / "ready.json"
+    def revisions(self) -> Path:
+        """A folder for each of what it serves, served before, or is to serve."""
+        return self.path / "revisions"
+
+    @property
+    def wish(self) -> Path:
+        return self.path / "wish.json"
+
+    @property
+    def handover(self) -> Path:
+        return self.path / "handover"
+
+    @property
+    def update_lock(self) -> Path:
+        """Held while a revision is asked for, and while old ones are removed."""
+        return self.path / "update.lock"
+
+    @property
+    def access_log(self) -> Path:
+        return self.path / "access.log"
 
     @property
     def used(self) -> Path:
@@ -80,30 +104,41 @@ def write_status(  # noqa: PLR0913 - each is one fact of the look
     reason: str | None = None,
     cause: FailureCause | None = None,
     port: int | None = None,
-    worker: ProcessId | None = None,
+    servers: Sequence[ProcessId] = (),
     restarts: int = 0,
+    serves: int = FIRST,
+    served: int | None = None,
+    update: records.Document | None = None,
 ) -> None:
-    """Record what is seen now; a power cut may lose it, since it ends the endpoint anyway."""
+    """Record what is seen now; a power cut may lose it, since it ends the endpoint anyway.
+
+    `serves` is the number of the revision that answers, `served` that of the one before it, and
+    `update` what became of the last wish: operation, outcome, reason, cause.
+    """
     document: dict[str, object] = {
         "state": state,
         "detail": detail,
         "reason": reason,
         "cause": cause,
         "port": port,
-        "worker": worker.to_json() if worker else None,
+        "servers": [server.to_json() for server in servers],
         "restarts": restarts,
+        "serves": serves,
+        "served": served,
+        "update": update,
         "at": time.time(),
     }
     records.write_json(folder.status, document, durable=state is EndpointState.DELETED)
 
 
-def worker_of(folder: EndpointFolder) -> ProcessId | None:
-    """The server process that was last recorded."""
+def servers_of(folder: EndpointFolder) -> list[ProcessId]:
+    """The server processes that were last recorded; the one that answers comes first."""
     document = records.read_json(folder.status) or {}
-    worker = document.get("worker")
-    with contextlib.suppress(ValueError):
-        return ProcessId.from_json(worker) if isinstance(worker, dict) else None
-    return None
+    found = []
+    for server in records.list_in(document, "servers"):
+        with contextlib.suppress(ValueError):
+            found += [ProcessId.from_json(server)] if isinstance(server, dict) else []
+    return found
 
 
 def last_used(folder: EndpointFolder) -> datetime | None:
@@ -150,7 +185,7 @@ def _look(folder: EndpointFolder) -> EndpointStatus:
         return _recorded(spec, document) if _stands(spec, document) else _left(folder, spec)
     if folder.stop.exists():
         return _seen(spec, EndpointState.DELETING, detail="ending what runs")
-    return _recorded(spec, document)
+    return _with_revision(_recorded(spec, document), folder, document)
 
 
 def is_recorded_gone(folder: EndpointFolder) -> bool:
@@ -196,6 +231,51 @@ def _is_supervised(folder: EndpointFolder, spec: records.Document) -> bool:
     return spawned.alive() or ((now := supervisor_of(folder)) is not None and now.alive())
 
 
+def _with_revision(
+    seen: EndpointStatus, folder: EndpointFolder, document: records.Document
+) -> EndpointStatus:
+    """The status with what is served, and what became of the last update."""
+    update = _update(folder, document)
+    state, detail = seen.state, seen.detail
+    if update is not None and state is EndpointState.READY:
+        if update.outcome is Outcome.UNDER_WAY:
+            state = EndpointState.UPDATING
+        elif update.outcome is Outcome.FAILED:
+            detail = f"an update failed: {update.reason}"
+    number = records.number_in(document, "serves")
+    serves = None if number is None else _revision(folder, int(number))
+    return replace(seen, state=state, detail=detail, serves=serves, update=update)
+
+
+def _update(folder: EndpointFolder, document: records.Document) -> Update | None:
+    wish = records.read_json(folder.wish)
+    if wish is None:
+        return None
+    operation, told = str(wish.get("operation")), records.mapping_in(document, "update")
+    if told.get("operation") != operation:
+        return Update(operation=operation, outcome=Outcome.UNDER_WAY)
+    cause, reason = told.get("cause"), told.get("reason")
+    return Update(
+        operation=operation,
+        outcome=Outcome(str(told.get("outcome"))),
+        reason=reason if isinstance(reason, str) else None,
+        cause=FailureCause(str(cause)) if cause else None,
+    )
+
+
+def _revision(folder: EndpointFolder, number: int) -> Revision | None:
+    record = records.read_json(RevisionFolder.of(folder.revisions, number).record)
+    if record is None:
+        return None
+    rate = records.mapping_in(record, "rate")
+    limits = {name: int(limit) for name, limit in rate.items() if isinstance(limit, int)}
+    return Revision(
+        operation=str(record.get("operation")),
+        artifact=str(records.mapping_in(record, "artifact").get("digest")),
+        rate=RateLimits(**limits),
+    )
+
+
 def _left(folder: EndpointFolder, spec: records.Document) -> EndpointStatus:
     """What an endpoint is that nobody supervises any more."""
     expires = records.moment_in(spec, "expires_at")
@@ -222,7 +302,7 @@ def _recorded(spec: records.Document, document: records.Document) -> EndpointSta
         detail=str(document.get("detail") or ""),
         reason=reason if isinstance(reason, str) else None,
         cause=FailureCause(str(cause)) if cause else None,
-        url=f"http://127.0.0.1:{port}" if port and state is EndpointState.READY else None,
+        url=f"http://127.0.0.1:{port}" if port and state in _ANSWERING else None,
     )
 
 

@@ -2,11 +2,14 @@
 
 It runs detached and must start fast, so it imports neither pydantic nor an HTTP library.
 
-The server is restarted whenever it dies, after a pause that doubles up to a second and is
-forgotten once the server has been up for half a minute. Until it answers again the endpoint is
-UPDATING and has no address: whoever takes the free port meanwhile is sent no token. A model that
-cannot load at the first start has FAILED at once; after five starts in a row that never answered,
-it has too.
+It holds the socket that the endpoint listens on, so that the port stays whatever dies: a server
+that does is restarted, after a pause that doubles up to a second and is forgotten once the server
+has been up for half a minute, and callers wait meanwhile. A model that cannot load at the first
+start has FAILED at once; after five starts in a row that never answered, it has too.
+
+Where another revision is wished for, its server is started beside the one that answers. Once it
+answers itself the old one lets its callers go and ends, and that is when the wish is fulfilled;
+where it never does, nothing has changed.
 """
 
 import contextlib
@@ -14,35 +17,32 @@ import os
 import signal
 import socket
 import sys
-import time
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
 
-from freelane.errors import FreelaneError, StateError
+from freelane.errors import ConfigError, FreelaneError, StateError
+from freelane.model.endpoint import Outcome
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.runtime import supervise
-from freelane.runtime.supervise import Exit, Limits, ProcessId
-from freelane_local import records, supervision, variables
-from freelane_local.endpoint_ending import Tail, cause_of, past_limit, said, told
+from freelane_local import records, supervision
+from freelane_local.cards import Cards
+from freelane_local.endpoint_ending import cause_of
 from freelane_local.endpoint_folder import EndpointFolder, bury, is_recorded_gone, write_status
 from freelane_local.endpoint_order import Order
-from freelane_local.logs import LogWriter, Mask
-from freelane_local.records import list_in, number_in
-from freelane_local.restarts import Restarts
+from freelane_local.handover import Inbox
+from freelane_local.logs import LogWriter, SharedLog
+from freelane_local.records import number_in
+from freelane_local.revisions import FIRST, RevisionFolder, prune
 from freelane_local.timer import Timer
+from freelane_local.turn import House, Phase, Turn
+from freelane_local.wishes import Wish, read_wish
 
-if TYPE_CHECKING:
-    from freelane_local.endpoint_ration import Ration
-
-_PING_S = 1.0
 _LOG_SEGMENTS = 3
-
-
-class _Ended(Exception):
-    """It was deleted, or it has expired."""
+_BACKLOG = 2048
+_LOOK_S = 0.1
 
 
 class _Supervisor:
@@ -50,249 +50,236 @@ class _Supervisor:
 
     def __init__(self, folder: EndpointFolder) -> None:
         self._folder = folder
-        spec = records.read_json(folder.spec) or {}
-        self._order = Order(spec)
-        self._timer = Timer(folder.path, spec)
-        self._log = LogWriter(folder.log, segments=_LOG_SEGMENTS)
-        self._mask = Mask(os.environ.get(name, "") for name in self._order.secrets)
-        self._restarts = Restarts()
-        self._state = EndpointState.CREATING
+        self._spec = records.read_json(folder.spec) or {}
+        self._timer = Timer(folder.path, self._spec)
+        self._log = SharedLog(LogWriter(folder.log, segments=_LOG_SEGMENTS))
+        self._changed = threading.Event()
         self._asked_to_end = False
         self._port = 0
-        self._worker: ProcessId | None = None
-        self._tail = Tail()
-        self._ready_since: float | None = None
-        self._give_up_at = 0.0
-        self._interpreter = self._order.python
-        self._told: tuple[int, float | None] | None = None
-        self._ration: Ration | None = None
+        self._is_ready = False
+        self._serving: Turn | None = None
+        self._coming: Turn | None = None
+        self._leaving: list[Turn] = []
+        self._before: Turn | None = None
+        self._served: int | None = None
+        self._wish: Wish | None = None
+        self._update: records.Document | None = None
+        self._handed: dict[int, Mapping[str, str]] = {}
+        self._recorded: object = None
 
     def run(self) -> None:
         """Serve until the end; the last word stands in status.json."""
         try:
             with contextlib.ExitStack() as held:
-                cards = self._cards(held)
-                self._start_ration(held)
-                self._serve(self._environment(self._python(), cards))
-        except _Ended:
-            self._end()
+                house = self._house(held)
+                inbox = Inbox(self._folder.handover)
+                held.callback(inbox.close)
+                held.callback(self._end_all)
+                self._serving = self._start(house, RevisionFolder.of(self._folder.revisions, FIRST))
+                failed = self._watch(house, inbox)
         except FreelaneError as error:
             self._end_failed(error.message, cause_of(error))
         except OSError as error:
             self._end_failed(f"the endpoint could not be run: {error}", cause_of(error))
-
-    def _start_ration(self, held: contextlib.ExitStack) -> None:
-        if not self._order.ration:
-            return
-        from freelane_local.endpoint_ration import Ration  # noqa: PLC0415 - only who has a rate
-
-        env = variables.clean(os.environ, keep=self._order.ration_variables)
-        self._ration = Ration(self._order.ration, env, self._log)
-        held.callback(self._ration.close)
-
-    def _cards(self, held: contextlib.ExitStack) -> list[str]:
-        count = number_in(self._order.gpus, "count")
-        if not count:
-            return []
-        from freelane_local.gpu import Slots, Want  # noqa: PLC0415 - only who asks for a card
-
-        want = Want(int(count), tuple(map(str, list_in(self._order.gpus, "uuids"))))
-        slots = Slots(Path(str(self._order.gpus["folder"])), want)
-        held.callback(slots.close)
-        self._say(f"waiting for {want}")
-        while (cards := slots.take()) is None:
-            self._pause(0.2)
-            if self._must_end():
-                raise _Ended
-        return cards
-
-    def _python(self) -> str:
-        if not self._order.environment:
-            return self._order.python
-        from freelane_local import venv  # noqa: PLC0415 - only who asks for an environment
-
-        self._say("preparing the environment of requirements.txt")
-        try:
-            return str(
-                venv.build(
-                    venv.Environment.from_json(self._order.environment),
-                    self._folder.bundle / "code",
-                    env=variables.clean(os.environ, keep=()),
-                    on_output=self._log.write,
-                    should_stop=self._must_end,
-                )
-            )
-        except venv.BuildStopped:
-            raise _Ended from None
-
-    def _serve(self, env: Mapping[str, str]) -> None:
-        while not self._must_end():
-            ended = self._serve_once(env)
-            self._worker = None
-            if self._must_end():
-                break
-            self._log.say(f"the server ended: {said(ended)}")
-            ready_s = None
-            if self._ready_since is None:
-                self._port = 0  # another program may have taken the old one
+        else:
+            if failed is None:
+                self._end()
             else:
-                ready_s = time.monotonic() - self._ready_since
-            pause_s = self._restarts.after(ended.code, ready_s=ready_s)
-            if pause_s is None or ended.cause == "stopped":  # stopped by us: too slow a start
-                self._end_failed(*self._why(ended))
-                return
-            if self._state is EndpointState.READY:
-                self._state = EndpointState.UPDATING
-            self._say(f"restarting the server; it {said(ended)}")
-            self._pause(pause_s)
-        raise _Ended
+                self._end_failed(failed.reason, failed.cause)
 
     def ask_to_end(self, _number: int, _frame: FrameType | None) -> None:
         """SIGTERM: a delete, which has left its mark, or the machine is going down."""
         self._asked_to_end = True
+        self._changed.set()
 
-    def _serve_once(self, env: Mapping[str, str]) -> Exit:
-        self._ready_since = None
-        self._tail = Tail()
-        self._give_up_at = time.monotonic() + self._order.start_timeout_s
-        self._folder.ready.unlink(missing_ok=True)
-        # The server reads the other end: it is told how long it has when that changes, and sees
-        # the end of the file when this process dies.
-        alive, held = os.pipe()
-        os.set_blocking(held, False)
-        self._told = (held, self._timer.expires_at)
+    def _house(self, held: contextlib.ExitStack) -> House:
+        wanted = int(number_in(self._spec, "port") or 0)
         try:
-            return supervise.run(
-                [self._interpreter, *self._order.argv],
-                cwd=self._folder.bundle,
-                env={**env, **self._route(alive)},
-                limits=Limits(
-                    memory_bytes=self._order.memory_bytes,
-                    grace_s=self._order.grace_s,
-                ),
-                on_output=self._print,
-                should_stop=self._look,
-                pass_fds=(alive, *(self._ration.fds() if self._ration else ())),
-                on_start=self._note_worker,
-            )
-        finally:
-            self._told = None
-            os.close(alive)
-            os.close(held)
-            self._log.write(self._mask.rest())
-            # What the model's code detached may hold the port, and must not outlive each crash.
-            spare = self._ration.processes() if self._ration else ()
-            supervise.end_descendants(grace_s=0.5, spare=spare)
-
-    def _environment(self, python: str, cards: list[str]) -> dict[str, str]:
-        self._interpreter = python
-        env = variables.of_python(
-            python,
-            is_venv=bool(self._order.environment),
+            listening = socket.create_server(("127.0.0.1", wanted), backlog=_BACKLOG)
+        except OSError as error:
+            raise ConfigError(
+                f"port {wanted} of [providers.local.deploy] cannot be listened on: {error.strerror}"
+            ) from error
+        held.callback(listening.close)
+        self._port = int(listening.getsockname()[1])
+        cards = Cards()
+        held.callback(cards.keep)
+        return House(
+            folder=self._folder,
+            listening=listening.fileno(),
+            timer=self._timer,
             cards=cards,
-            secrets=self._order.secrets,
+            log=self._log,
+            changed=self._changed,
         )
-        env["FREELANE_NUM_GPUS"] = str(len(cards))
-        return {**env, **self._order.env}
 
-    def _route(self, parent_fd: int) -> dict[str, str]:
-        serve = {
-            "FREELANE_SERVE_HOST": "127.0.0.1",
-            "FREELANE_SERVE_PORT": str(self._port),
-            "FREELANE_SERVE_TOKEN_FILE": str(self._folder.token),
-            "FREELANE_SERVE_NAME": self._order.name,
-            "FREELANE_SERVE_READY_FILE": str(self._folder.ready),
-            "FREELANE_SERVE_PARENT_FD": str(parent_fd),
-            "FREELANE_SERVE_USED_FILE": str(self._folder.used),
-            **(self._ration.variables() if self._ration else {}),
-        }
-        if self._timer.expires_at is not None:
-            serve["FREELANE_SERVE_EXPIRES_AT"] = str(self._timer.expires_at)
-        return serve
+    def _start(self, house: House, revision: RevisionFolder) -> Turn:
+        order = Order(records.read_json(revision.record) or {})
+        environ = {**os.environ, **self._handed.get(revision.number, {})}
+        turn = Turn(house, revision, order, environ)
+        turn.start()
+        return turn
 
-    def _note_worker(self, worker: ProcessId) -> None:
-        self._worker = worker
-        self._say("" if self._state is EndpointState.UPDATING else "loading the model")
+    def _watch(self, house: House, inbox: Inbox) -> Turn | None:
+        """Look until the end; answers the turn that failed, if one did."""
+        while not self._must_end():
+            self._changed.clear()
+            self._handed.update(inbox.messages())
+            self._hear_wish(house)
+            self._take_turns()
+            self._have_taken_over()
+            self._let_go(house)
+            serving = self._serving
+            if serving is not None and serving.phase is Phase.FAILED and self._coming is None:
+                return serving
+            self._say()
+            self._changed.wait(_LOOK_S)
+        return None
 
-    def _print(self, chunk: bytes) -> None:
-        chunk = self._mask(chunk)
-        self._log.write(chunk)
-        self._tail.add(chunk)
+    def _hear_wish(self, house: House) -> None:
+        """Start what was wished for beside what serves; a newer wish takes an older one's place."""
+        with contextlib.suppress(StateError):
+            wish = read_wish(self._folder.wish)
+            if wish is None or wish == self._wish or not self._is_ready:
+                return
+            self._wish, self._before = wish, None
+            if self._coming is not None:
+                self._leave(self._coming)
+                self._coming = None
+            if self._serving is not None and self._serving.revision.number == wish.revision:
+                self._decide(Outcome.DONE)
+                return
+            revision = RevisionFolder.of(self._folder.revisions, wish.revision)
+            try:
+                self._coming = self._start(house, revision)
+            except (KeyError, StateError) as error:
+                self._decide(
+                    Outcome.FAILED, f"its record is damaged: {error}", FailureCause.STORAGE
+                )
 
-    def _look(self) -> bool:
-        """Whether the server has to end now; on the way, whether it answers by now."""
-        if self._must_end():
-            return True
-        self._tell_time()
-        if self._ration is not None:
-            self._ration.look()
-        if self._ready_since is None:
-            if self._answers():
-                self._state = EndpointState.READY
-                if self._say(self._order.note):
-                    self._ready_since = time.monotonic()
-            elif time.monotonic() >= self._give_up_at:
-                return True
-        return False
+    def _take_turns(self) -> None:
+        """Let what comes take the place of what serves, once it answers."""
+        serving, coming = self._serving, self._coming
+        if serving is not None and serving.phase is Phase.READY:
+            self._is_ready = True
+        if coming is None or serving is None:
+            return
+        if coming.phase is Phase.READY:
+            self._log.say(f"revision {coming.revision.number} takes over")
+            self._served = serving.revision.number
+            self._serving, self._coming, self._before = coming, None, serving
+            self._leave(serving)
+        elif coming.phase in {Phase.FAILED, Phase.ENDED}:
+            self._coming = None
+            self._leave(coming)
+            self._decide(Outcome.FAILED, coming.reason, coming.cause)
 
-    def _tell_time(self) -> None:
-        """Let the server know when its switch was moved: it ends by itself too."""
-        if self._told is not None and self._told[1] != self._timer.expires_at:
-            line = f"{self._timer.left_s:.3f}\n".encode()
-            with contextlib.suppress(OSError):  # one that reads nothing is ended by us
-                os.write(self._told[0], line)
-            self._told = (self._told[0], self._timer.expires_at)
+    def _have_taken_over(self) -> None:
+        """An update is done once nobody is answered by what served before."""
+        if self._before is not None and self._before.is_over:
+            self._before = None
+            self._decide(Outcome.DONE)
 
-    def _answers(self) -> bool:
-        ready = records.read_json(self._folder.ready) or {}
-        port = ready.get("port")
-        if not isinstance(port, int) or not _ping(port):
-            return False
-        self._port = port
-        return True
+    def _decide(
+        self, outcome: Outcome, reason: str | None = None, cause: FailureCause | None = None
+    ) -> None:
+        if self._wish is not None:
+            operation = self._wish.operation
+            self._update = {
+                "operation": operation,
+                "outcome": outcome,
+                "reason": reason,
+                "cause": cause,
+            }
+
+    def _leave(self, turn: Turn) -> None:
+        turn.ask_to_end()
+        self._leaving.append(turn)
+
+    def _let_go(self, house: House) -> None:
+        """Clean up after turns that are over."""
+        over = [turn for turn in self._leaving if turn.is_over]
+        if not over:
+            return
+        self._leaving = [turn for turn in self._leaving if turn not in over]
+        house.cards.keep(*(turn.order.gpus for turn in self._all()))
+        self._prune()
+
+    def _prune(self) -> None:
+        with contextlib.suppress(StateError, OSError):
+            held = records.try_lock(self._folder.update_lock)
+            if held is None:
+                return  # somebody is writing one: the next one will do
+            try:
+                if read_wish(self._folder.wish) == self._wish:
+                    kept = {one.revision.number for one in self._all()}
+                    kept |= set() if self._served is None else {self._served}
+                    prune(self._folder.revisions, keep=kept)
+            finally:
+                os.close(held)
+
+    def _all(self) -> list[Turn]:
+        first = [one for one in (self._serving, self._coming) if one is not None]
+        return [*first, *self._leaving]
 
     def _must_end(self) -> bool:
         return self._asked_to_end or self._timer.is_over() or self._folder.stop.exists()
 
-    def _pause(self, pause_s: float) -> None:
-        until = time.monotonic() + pause_s
-        while not self._must_end() and time.monotonic() < until:
-            time.sleep(0.05)
-
-    def _say(self, detail: str) -> bool:
+    def _say(self) -> None:
         """Record where the endpoint is; a full disk costs the record, never the endpoint."""
+        serving = self._serving
+        if serving is None:
+            return
+        state, detail = EndpointState.READY, serving.order.note
+        if not self._is_ready:
+            state, detail = EndpointState.CREATING, serving.detail
+        elif serving.phase is not Phase.READY:
+            state, detail = EndpointState.UPDATING, serving.detail
+        elif self._coming is not None:
+            detail = f"revision {self._coming.revision.number}: {self._coming.detail}"
+        elif self._before is not None:
+            detail = f"revision {self._before.revision.number} lets its callers go"
+        servers = [one.server for one in self._all() if one.server is not None]
+        now = (state, detail, servers, serving.revision.number, self._update, serving.restarts)
+        if now == self._recorded:
+            return
         with contextlib.suppress(StateError):
             write_status(
                 self._folder,
-                self._state,
+                state,
                 detail=detail,
-                port=self._port if self._state is EndpointState.READY else None,
-                worker=self._worker,
-                restarts=self._restarts.count,
+                port=None if state is EndpointState.CREATING else self._port,
+                servers=servers,
+                restarts=serving.restarts,
+                serves=serving.revision.number,
+                served=self._served,
+                update=self._update,
             )
-            return True
-        return False
+            self._recorded = now
+
+    def _end_all(self) -> None:
+        for turn in self._all():
+            turn.ask_to_end()
+        for turn in self._all():
+            turn.join()
 
     def _end_failed(self, reason: str, cause: FailureCause) -> None:
         self._log.say(reason)
         self._log.close()
         with contextlib.suppress(OSError):
             self._folder.token.unlink()
+        serving = self._serving
         with contextlib.suppress(StateError):  # without it the endpoint shows as interrupted
             write_status(
                 self._folder,
                 EndpointState.FAILED,
                 reason=reason,
                 cause=cause,
-                restarts=self._restarts.count,
+                restarts=serving.restarts if serving else 0,
+                serves=serving.revision.number if serving else FIRST,
+                served=self._served,
+                update=self._update,
             )
-
-    def _why(self, ended: Exit) -> tuple[str, FailureCause]:
-        past = past_limit(ended, self._order)
-        if past is not None:
-            return past
-        words = told(self._folder.ready, self._mask) or self._tail.text()
-        return words or f"the server {said(ended)}", FailureCause.USER_CODE
 
     def _end(self) -> None:
         is_expired = self._timer.is_over()
@@ -306,18 +293,6 @@ class _Supervisor:
         self._log.close()
         with records.lock(self._folder.start_lock):
             bury(self._folder, detail="expired" if is_expired else "deleted")
-
-
-def _ping(port: int) -> bool:
-    """Whether the server answers 200 to GET /ping."""
-    request = f"GET /ping HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=_PING_S) as connection:
-            connection.sendall(request.encode())
-            status = connection.recv(64)
-    except OSError:
-        return False
-    return status.startswith((b"HTTP/1.1 200 ", b"HTTP/1.0 200 "))
 
 
 def main(argv: list[str]) -> int:

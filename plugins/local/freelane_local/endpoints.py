@@ -4,25 +4,19 @@ import contextlib
 import secrets
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
-from freelane.contract.capability import Capability
 from freelane.contract.provider import ProviderContext
 from freelane.errors import (
-    CapabilityUnsupported,
     FreelaneError,
     ResourceConflict,
-    ResourceNotFound,
     StateError,
 )
 from freelane.model.endpoint import (
-    NO_RATE,
     EndpointHandle,
-    EndpointMode,
     EndpointSpec,
     EndpointStatus,
 )
@@ -39,10 +33,9 @@ from freelane.model.operation import (
     ResourceKind,
     Unknown,
 )
-from freelane.runtime import bundle, supervise
+from freelane.runtime import supervise
 from freelane.waiting import Deadline
-from freelane_local import frameworks, gpu, records, supervision, variables, venv
-from freelane_local.config import LocalConfig, LocalDeployConfig
+from freelane_local import records, supervision
 from freelane_local.endpoint_folder import (
     EndpointFolder,
     bury,
@@ -51,26 +44,25 @@ from freelane_local.endpoint_folder import (
     is_recorded_gone,
     last_used,
     look,
+    servers_of,
     supervisor_of,
-    worker_of,
     write_status,
 )
-from freelane_local.ration_order import ration_order
-from freelane_local.space import check_space
+from freelane_local.revision_writing import RevisionWriter
+from freelane_local.revisions import FIRST, RevisionFolder
 
-_SECTION = "providers.{}.deploy"
 _DELETE_MARGIN_S = 5.0
-_WORKER_GRACE_S = 1.0
+_SERVER_GRACE_S = 1.0
 _REMEMBERED = timedelta(days=7)
 _TOKEN_BYTES = 32
 
 
 class LocalDeployer:
-    """The port; `root` holds the local cloud and may not exist yet."""
+    """The port."""
 
-    def __init__(self, root: Path, config: LocalConfig, context: ProviderContext) -> None:
-        self._root = root
-        self._config = config
+    def __init__(self, writer: RevisionWriter, context: ProviderContext) -> None:
+        self._root = writer.root
+        self._writer = writer
         self._context = context
         self._provider = context.name
 
@@ -108,7 +100,7 @@ class LocalDeployer:
         if recorded is None:
             return seen
         if seen.state is EndpointState.FAILED and seen.cause is FailureCause.INTERRUPTED:
-            self._end_worker(folder)
+            self._end_servers(folder)
         elif seen.state.final and recorded.get("state") != EndpointState.DELETED:
             self._bury(folder, detail=seen.detail)
         return seen
@@ -166,7 +158,7 @@ class LocalDeployer:
                 )
                 continue
             if seen.cause is FailureCause.INTERRUPTED:
-                self._end_worker(folder)  # nobody else would, once its user has forgotten it
+                self._end_servers(folder)  # nobody else would, once its user has forgotten it
             if spec is None or seen.state.final:
                 continue
             tags = {name: str(value) for name, value in records.mapping_in(spec, "tags").items()}
@@ -183,10 +175,8 @@ class LocalDeployer:
             )
 
     def _make(self, folder: EndpointFolder, spec: EndpointSpec, operation: Operation) -> None:
-        options = self._options(spec)
-        want = self._check(spec, options)
+        want = self._writer.check(spec)
         parent = folder.path.parent
-        check_space(self._root, spec, least_bytes=self._config.min_free_disk)
         records.sweep(parent)
         _forget_old(parent)
         expires = operation.expires
@@ -198,38 +188,19 @@ class LocalDeployer:
 
         def prepare(path: Path) -> None:
             new = EndpointFolder(path)
-            new.bundle.mkdir()
-            written = bundle.write(spec, new.bundle)
             token = secrets.token_urlsafe(_TOKEN_BYTES)
             records.write_bytes(new.token, token.encode("ascii"))
-            needs_none = options.python == "current" or spec.engine is not None
-            environment = None if needs_none else venv.asked_by(spec)
+            first = RevisionFolder.of(new.revisions, FIRST)
+            first.path.mkdir(parents=True)
+            self._writer.write(first, spec, operation, want)
             document: dict[str, object] = {
-                "schema_version": 1,
+                "schema_version": 2,
                 "name": spec.name,
                 "tags": operation.tags(),
                 "created": created,
                 "expires_at": expires_at,
-                "artifact": {"digest": spec.artifact.digest, "uri": spec.artifact.uri},
-                "argv": list(written.argv[1:]),
-                "python": sys.executable,
-                "environment": environment.to_json() if environment else None,
-                "env": {**written.env, **self._serving_env(spec)},
-                "secrets": list(spec.secrets),
-                "gpus": {
-                    "count": want.count,
-                    "uuids": list(want.uuids),
-                    "folder": str(self._root / "gpus"),
-                },
-                "memory_bytes": spec.resources.memory_bytes,
-                "grace_s": options.grace.total_seconds(),
-                "start_timeout_s": options.start_timeout.total_seconds(),
-                "ration": ration_order(
-                    self._context.ration,
-                    subject=f"{self._context.owner}/{spec.name}",
-                    rate=spec.rate,
-                ),
-                "note": "; ".join(_notes(spec, want, is_rationed=self._context.ration is not None)),
+                "port": self._writer.options(spec).port,
+                "grace_s": self._writer.options(spec).grace.total_seconds(),
             }
             records.write_json(new.spec, document)
             write_status(new, EndpointState.CREATING, detail="starting")
@@ -243,64 +214,13 @@ class LocalDeployer:
                 return False
             if look(folder).state.final or _was_started(folder):
                 return True
-            variables.check_secrets(spec.secrets, self._context.environ, verb="deploy")
             supervision.start(
                 "freelane_local.endpoint_supervisor",
                 folder,
-                env={**self._context.environ, **self._ration_env(spec)},
+                env={**self._context.environ, **self._writer.handed_over(spec)},
                 record=folder.started,
             )
             return True
-
-    def _check(self, spec: EndpointSpec, options: LocalDeployConfig) -> gpu.Want:
-        if spec.mode is EndpointMode.ASYNC:
-            raise CapabilityUnsupported(
-                f'{self._provider} serves nothing asynchronously; set mode = "auto" in [deploy]',
-                capability=Capability.DEPLOY,
-                provider=self._provider,
-            )
-        variables.check_secrets(spec.secrets, self._context.environ, verb="deploy")
-        artifact = Path(spec.artifact.uri)
-        if not ((artifact / "manifest.json").is_file() and (artifact / "model").is_dir()):
-            raise ResourceNotFound(
-                f"{self._provider}: artifact {spec.artifact.digest[:12]} is not in its store; "
-                "train again, or import the model again",
-                provider=self._provider,
-                operation="deploy",
-            )
-        current = options.python == "current"
-        if spec.framework is not None and current:
-            frameworks.check_installed(spec.framework, section=_SECTION.format(self._provider))
-        uses_torch = current and gpu.script_imports_torch(spec.source / spec.script)
-        return gpu.choose(
-            spec.resources.accelerator,
-            self._context.environ,
-            provider=self._provider,
-            torch_folder=gpu.torch_folder() if uses_torch else None,
-        )
-
-    def _options(self, spec: EndpointSpec) -> LocalDeployConfig:
-        if isinstance(spec.options, LocalDeployConfig):
-            return spec.options
-        return self._config.deploy
-
-    def _ration_env(self, spec: EndpointSpec) -> Mapping[str, str]:
-        """What counting its rate needs: for the supervisor, which starts what counts."""
-        ration = self._context.ration
-        return {} if ration is None or spec.rate == NO_RATE else ration.env
-
-    def _serving_env(self, spec: EndpointSpec) -> dict[str, str]:
-        artifact = Path(spec.artifact.uri)
-        env = {
-            "FREELANE_PROVIDER": self._provider,
-            "FREELANE_MODEL_DIR": str(artifact / "model"),
-            "FREELANE_MANIFEST": str(artifact / "manifest.json"),
-            "FREELANE_MODEL_DIGEST": spec.artifact.digest,
-            "PYTHONUNBUFFERED": "1",
-        }
-        if spec.resources.cpus is not None:
-            env["FREELANE_NUM_CPUS"] = str(max(1, int(spec.resources.cpus)))
-        return env
 
     def _remove_damaged(self, folder: EndpointFolder) -> None:
         """End what a folder with a damaged record still names, then remove all of it."""
@@ -308,13 +228,13 @@ class LocalDeployer:
             with contextlib.suppress(StateError):
                 process = records.read_process(named)
                 if process is not None:
-                    supervise.terminate(process, grace_s=_WORKER_GRACE_S)
+                    supervise.terminate(process, grace_s=_SERVER_GRACE_S)
         with contextlib.suppress(StateError):
-            self._end_worker(folder)
+            self._end_servers(folder)
         records.discard(folder.path)
 
     def _bury(self, folder: EndpointFolder, *, detail: str) -> None:
-        self._end_worker(folder)
+        self._end_servers(folder)
         try:
             with records.lock(folder.start_lock):
                 if not is_recorded_gone(folder):
@@ -322,10 +242,9 @@ class LocalDeployer:
         except FileNotFoundError:
             return
 
-    def _end_worker(self, folder: EndpointFolder) -> None:
-        worker = worker_of(folder)
-        if worker is not None:
-            supervise.terminate(worker, grace_s=_WORKER_GRACE_S)
+    def _end_servers(self, folder: EndpointFolder) -> None:
+        for server in servers_of(folder):
+            supervise.terminate(server, grace_s=_SERVER_GRACE_S)
 
 
 def _was_started(folder: EndpointFolder) -> bool:
@@ -345,12 +264,3 @@ def _forget_old(parent: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
         except (OSError, StateError):
             continue
-
-
-def _notes(spec: EndpointSpec, want: gpu.Want, *, is_rationed: bool) -> Iterator[str]:
-    if spec.rate != NO_RATE and not is_rationed:
-        yield "its rate is counted in memory: a restart counts anew"
-    if spec.replicas.max > 1:
-        yield f"one process serves here, whatever replicas.max = {spec.replicas.max}"
-    if want.note:
-        yield want.note

@@ -5,6 +5,7 @@ that stays right when older files are gone.
 """
 
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -117,6 +118,29 @@ class LogWriter:
                 old.unlink(missing_ok=True)
         except OSError:
             self._file = None
+
+
+class SharedLog:
+    """A log that several threads append to."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        self._writer = writer
+        self._lock = threading.Lock()
+
+    def write(self, chunk: bytes) -> None:
+        """Append."""
+        with self._lock:
+            self._writer.write(chunk)
+
+    def say(self, line: str) -> None:
+        """Append a line of Freelane's own."""
+        with self._lock:
+            self._writer.say(line)
+
+    def close(self) -> None:
+        """Finish; what is written stays."""
+        with self._lock:
+            self._writer.close()
 
 
 def read(folder: Path, *, after: int, final: bool) -> tuple[list[str], int, bool]:

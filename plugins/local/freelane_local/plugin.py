@@ -1,6 +1,6 @@
 """Declares the provider `local`; whatever costs time is loaded when it is used."""
 
-from freelane.contract.capability import FULL, NOT_IMPLEMENTED, Capability, Level, Support
+from freelane.contract.capability import FULL, Capability, Level, Support
 from freelane.contract.hookspecs import hookimpl
 from freelane.contract.provider import CONTRACT_VERSION, ProviderInfo
 
@@ -12,7 +12,6 @@ LOCAL = ProviderInfo(
     capabilities=dict.fromkeys(Capability, FULL)
     | {
         Capability.QUOTA: Support(Level.IMPOSSIBLE, "this machine is yours: nothing is billed"),
-        Capability.UPDATE: NOT_IMPLEMENTED,
     },
     config="freelane_local.config:LocalConfig",
     factory="freelane_local.provider:connect",

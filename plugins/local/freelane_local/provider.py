@@ -9,7 +9,9 @@ from freelane_local.inventory import LocalInventory
 from freelane_local.kill_switch import LocalKillSwitch
 from freelane_local.plugin import LOCAL
 from freelane_local.prediction import LocalPredictor
+from freelane_local.revision_writing import RevisionWriter
 from freelane_local.training import LocalTrainer
+from freelane_local.updating import LocalUpdater
 
 
 def connect(config: LocalConfig, context: ProviderContext) -> Provider:
@@ -17,13 +19,15 @@ def connect(config: LocalConfig, context: ProviderContext) -> Provider:
     folder = (config.folder.expanduser() if config.folder else context.folder).absolute()
     artifacts = LocalArtifacts(folder / "artifacts", provider=context.name)
     trainer = LocalTrainer(folder, config, context)
-    deployer = LocalDeployer(folder, config, context)
+    writer = RevisionWriter(folder, config, context)
+    deployer = LocalDeployer(writer, context)
     return Provider(
         name=context.name,
         info=LOCAL,
         artifacts=artifacts,
         trainer=trainer,
         deployer=deployer,
+        updater=LocalUpdater(writer, context),
         predictor=LocalPredictor(folder, context),
         generator=LocalGenerator(folder, context),
         inventory=LocalInventory(folder, context, trainer=trainer, deployer=deployer),

@@ -1,11 +1,9 @@
-"""What an endpoint's server is asked to be: the JSON file that it is started with.
+"""What a revision's server is asked to be, as far as its spec says; it holds no secret.
 
-The fields are those of `freelane.runtime.server.order`. What the deployer knows stands in the
-revision's record; what only the supervisor knows is added when a server is started. Neither holds
-a secret.
+The fields are those of `freelane.runtime.server.order`. What only the supervisor knows is added
+when a server is started: `endpoint_order.server_order`.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from freelane.contract.provider import RateLedger
@@ -64,26 +62,6 @@ def rate_order(
         "emulated": emulated,
         "subject": subject,
         **limits,
-    }
-
-
-def order(
-    wished: Mapping[str, object],
-    *,
-    bundle: Path,
-    python: str,
-    cards: list[str],
-    files: Mapping[str, Path | None],
-    expires_at: float | None,
-) -> records.Document:
-    """The whole order; `files` are token_file, ready_file, used_file and access_log."""
-    return {
-        **wished,
-        "bundle": str(bundle),
-        "python": python,
-        "cards": cards,
-        **{name: None if path is None else str(path) for name, path in files.items()},
-        "expires_at": expires_at,
     }
 
 

@@ -33,10 +33,15 @@ def clean(environ: Mapping[str, str], *, keep: Collection[str]) -> dict[str, str
 
 
 def of_python(
-    python: str, *, is_venv: bool, cards: Sequence[str], secrets: Collection[str]
+    python: str,
+    *,
+    is_venv: bool,
+    cards: Sequence[str],
+    secrets: Collection[str],
+    environ: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Our own variables, cleaned, as a process of that interpreter and those cards needs them."""
-    env = clean(os.environ, keep=secrets)
+    env = clean(os.environ if environ is None else environ, keep=secrets)
     bin_folder = str(Path(python).parent)
     env["PATH"] = os.pathsep.join([bin_folder, *filter(None, [env.get("PATH")])])
     if is_venv:

@@ -18,7 +18,7 @@ import pytest
 from freelane.clock import SystemClock
 from freelane.contract.provider import ProviderContext
 from freelane.model.artifact import FileDigest, Manifest
-from freelane.model.endpoint import EndpointSpec
+from freelane.model.endpoint import EndpointSpec, Outcome
 from freelane.model.lifecycle import EndpointState
 from freelane.model.operation import Operation, Verb
 from freelane.model.prediction import PredictionRequest
@@ -30,6 +30,8 @@ from freelane_local.artifacts import LocalArtifacts
 from freelane_local.config import LocalConfig, LocalDeployConfig
 from freelane_local.endpoints import LocalDeployer
 from freelane_local.prediction import LocalPredictor
+from freelane_local.revision_writing import RevisionWriter
+from freelane_local.updating import LocalUpdater
 
 MODEL = """
     import os, time
@@ -70,7 +72,9 @@ class Cloud:
     handles: list = field(default_factory=list)
 
     def __post_init__(self):
-        self.deployer = LocalDeployer(self.root, self.config, self.context)
+        writer = RevisionWriter(self.root, self.config, self.context)
+        self.deployer = LocalDeployer(writer, self.context)
+        self.updater = LocalUpdater(writer, self.context)
         self.predictor = LocalPredictor(self.root, self.context)
 
     def deadline(self, seconds=20):
@@ -135,6 +139,25 @@ class Cloud:
         assert seen.state is EndpointState.READY, seen
         return handle
 
+    def update(self, handle, script=MODEL, operation=None, **changes):
+        """Have it serve this instead, and wait for what becomes of that."""
+        operation = operation or self.operation(verb=Verb.UPDATE)
+        spec = self.spec(script, **changes)
+        self.updater.update(handle, spec, operation, deadline=self.deadline())
+        return self.decided(handle)
+
+    def rollback(self, handle):
+        operation = self.operation(verb=Verb.UPDATE)
+        self.updater.rollback(handle, operation, deadline=self.deadline())
+        return self.decided(handle)
+
+    def decided(self, handle, seconds=20):
+        give_up = time.monotonic() + seconds
+        while (update := self.status(handle).update).outcome is Outcome.UNDER_WAY:
+            assert time.monotonic() < give_up, update
+            time.sleep(0.02)
+        return update
+
     def predict(self, handle, instances=(2,), **changes):
         call = self.predictor.prepare(handle, PredictionRequest(list(instances)))
         if changes:
@@ -157,8 +180,20 @@ class Cloud:
     def supervisor(self, handle):
         return ProcessId.from_json(self.record(handle, "supervisor.json"))
 
+    def server(self, handle):
+        """The process that answers."""
+        return ProcessId.from_json(self.record(handle, "status.json")["servers"][0])
+
     def worker(self, handle):
-        return ProcessId.from_json(self.record(handle, "status.json")["worker"])
+        """The process that has the model loaded, or loads it."""
+        give_up = time.monotonic() + 10
+        while time.monotonic() < give_up:
+            with suppress(psutil.Error, IndexError):  # a server that has just died
+                for child in psutil.Process(self.server(handle).pid).children():
+                    if found := ProcessId.of(child.pid):
+                        return found
+            time.sleep(0.02)
+        raise AssertionError("nobody has the model loaded")
 
     def processes(self):
         """Everything that runs from this cloud, found by what it was started with."""

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 
 from freelane.errors import (
@@ -29,6 +30,7 @@ from freelane.model.prediction import PredictionRequest
 from freelane.model.resources import Accelerator, Resources
 from freelane.transport.http import Transport
 from freelane_local import gpu
+from freelane_local.config import LocalDeployConfig
 from freelane_local.endpoint_folder import START_GRACE_S
 from freelane_local.endpoints import LocalDeployer
 
@@ -225,9 +227,17 @@ def test_a_full_disk_is_refused_before_anything_is_made(cloud_with):
     assert not list((cloud.root / "endpoints").glob("*"))
 
 
-def test_several_replicas_are_one_process_and_that_is_said(cloud):
+def test_replicas_are_processes_that_each_hold_the_model(cloud):
+    handle = cloud.ready(replicas=Replicas(min=2, max=2))
+    assert len(psutil.Process(cloud.server(handle).pid).children()) == 2
+
+
+def test_a_model_in_the_servers_own_process_is_one_and_that_is_said(cloud_with):
+    cloud = cloud_with(deploy=LocalDeployConfig(isolation="none"))
     handle = cloud.ready(replicas=Replicas(max=3))
-    assert "one process serves" in cloud.status(handle).detail
+    assert "has one model" in cloud.status(handle).detail
+    assert cloud.predict(handle).predictions == [6]
+    assert not psutil.Process(cloud.server(handle).pid).children()
 
 
 def test_old_records_of_deleted_endpoints_are_forgotten(cloud):

@@ -34,14 +34,15 @@ def test_a_model_that_does_not_load_fails_the_endpoint_at_once(cloud, wait_until
         cloud.predict(handle)
 
 
-def test_a_model_that_dies_at_load_fails_the_endpoint_after_some_tries(cloud):
+def test_a_model_that_dies_at_load_fails_the_endpoint_with_its_last_words(cloud):
     handle = cloud.deploy(
         "import os, sys\ndef load(f):\n    print('about to die', file=sys.stderr, flush=True)\n"
         "    os._exit(9)\ndef predict(m, i): ..."
     )
     seen = cloud.wait(handle, EndpointState.FAILED, seconds=20)
-    assert seen.reason == "about to die"
-    assert cloud.record(handle, "status.json")["restarts"] == 4
+    assert "exit code 9" in seen.reason
+    assert seen.reason.endswith("it printed last: about to die")
+    assert cloud.record(handle, "status.json")["restarts"] == 0
 
 
 def test_a_model_that_hangs_at_load_fails_the_endpoint(cloud_with, wait_until):
@@ -53,29 +54,58 @@ def test_a_model_that_hangs_at_load_fails_the_endpoint(cloud_with, wait_until):
     wait_until(lambda: not cloud.processes())
 
 
-def test_a_worker_that_dies_is_started_again_on_the_same_port(cloud):
+def test_a_model_that_dies_is_loaded_again_behind_the_same_server(cloud, wait_until):
     handle = cloud.ready()
-    url, worker = cloud.status(handle).url, cloud.worker(handle)
+    worker, server = cloud.worker(handle), cloud.server(handle)
     with pytest.raises(ProviderError):
         cloud.predict(handle, ["die"])
-    assert cloud.wait(handle, EndpointState.UPDATING).url is None
-    with pytest.raises(EndpointNotReady):
-        cloud.predict(handle)
-    assert cloud.wait(handle, EndpointState.READY).url == url
-    assert cloud.worker(handle) != worker
+    assert cloud.status(handle).state is EndpointState.READY
+    assert cloud.predict(handle).predictions == [6]
+    assert (cloud.worker(handle) != worker, cloud.server(handle)) == (True, server)
+
+
+def test_a_server_that_dies_is_started_again_and_its_callers_wait(cloud, kill, wait_until):
+    handle = cloud.ready()
+    url, server = cloud.status(handle).url, cloud.server(handle)
+    kill(server)
+    wait_until(lambda: not server.alive())
+    assert cloud.predict(handle).predictions == [6]
+    wait_until(lambda: cloud.status(handle).state is EndpointState.READY)
+    assert cloud.status(handle).url == url
+    assert cloud.server(handle) != server
+    assert cloud.record(handle, "status.json")["restarts"] == 1
+
+
+def test_a_server_in_the_models_own_process_dies_with_it_and_comes_back(cloud_with):
+    cloud = cloud_with(deploy=LocalDeployConfig(isolation="none"))
+    handle = cloud.ready()
+    with pytest.raises(ProviderError):
+        cloud.predict(handle, ["die"])
     assert cloud.predict(handle).predictions == [6]
 
 
-def test_a_worker_that_uses_too_much_memory_is_recycled(cloud):
+def test_a_model_that_uses_too_much_memory_is_ended_and_the_server_is_not(cloud):
     handle = cloud.ready(resources=Resources(memory_bytes=200 * 2**20))
+    server = cloud.server(handle)
     with pytest.raises(ProviderError):
         cloud.predict(handle, ["eat"])
-    assert "more memory" in cloud.wait(handle, EndpointState.UPDATING).detail
-    cloud.wait(handle, EndpointState.READY)
     assert cloud.predict(handle).predictions == [6]
+    assert cloud.server(handle) == server
+    assert "more than resources.memory = 200 MiB was used" in cloud.printed(handle)
 
 
-def test_a_killed_supervisor_takes_the_worker_with_it(cloud, kill, wait_until):
+def test_a_model_that_needs_too_much_memory_to_load_has_failed_for_it(cloud):
+    handle = cloud.deploy(
+        "import time\ndef load(f):\n    eaten = bytearray(300 * 2**20)\n    time.sleep(9)\n"
+        "def predict(m, i): ...",
+        resources=Resources(memory_bytes=200 * 2**20),
+    )
+    seen = cloud.wait(handle, EndpointState.FAILED)
+    assert "more than resources.memory = 200 MiB" in seen.reason
+    assert seen.cause is FailureCause.OUT_OF_MEMORY
+
+
+def test_a_killed_supervisor_takes_the_server_with_it(cloud, kill, wait_until):
     handle = cloud.ready()
     kill(cloud.supervisor(handle))
     wait_until(lambda: not cloud.processes(), 5)
@@ -88,9 +118,9 @@ def test_a_killed_supervisor_takes_the_worker_with_it(cloud, kill, wait_until):
     assert cloud.status(handle).state is EndpointState.DELETED
 
 
-def test_status_ends_a_worker_whose_supervisor_is_gone(cloud, kill, wait_until):
+def test_status_ends_a_server_whose_supervisor_is_gone(cloud, kill, wait_until):
     handle = cloud.ready()
-    worker = cloud.worker(handle)
+    worker = cloud.server(handle)
     os.kill(worker.pid, signal.SIGSTOP)  # it cannot end by itself
     kill(cloud.supervisor(handle))
     wait_until(lambda: cloud.status(handle).state is EndpointState.FAILED)

@@ -60,9 +60,9 @@ def test_the_endpoint_keeps_its_own_rate(cloud):
     cloud.predict(handle)
     with pytest.raises(QuotaExceeded) as raised:
         cloud.predict(handle)
-    assert (raised.value.quota_id, raised.value.limit) == ("rate.minute", 1)
+    assert raised.value.quota_id.startswith("local/rate.minute@")
+    assert raised.value.limit == 1
     assert raised.value.retry_after_s > 0
-    assert "counted in memory" in cloud.status(handle).detail
 
 
 def test_the_token_stands_in_its_file_alone(shared):

@@ -159,7 +159,7 @@ def test_a_moved_switch_is_told_to_the_server_and_shown(cloud, switch, deadline,
     switch.arm(operation, after(3), deadline=deadline)
     handle = cloud.deploy(operation=operation)
     cloud.wait(handle, EndpointState.READY)
-    worker = cloud.worker(handle)
+    worker = cloud.server(handle)
     later = after(60)
     switch.arm(operation, later, deadline=deadline)
     time.sleep(3.2)
@@ -181,7 +181,7 @@ def test_what_a_killed_supervisor_left_ends_at_its_time(cloud, switch, deadline,
     switch.arm(operation, after(60), deadline=deadline)
     handle = cloud.deploy(operation=operation)
     cloud.wait(handle, EndpointState.READY)
-    worker = cloud.worker(handle)
+    worker = cloud.server(handle)
 
     kill(cloud.supervisor(handle))
     wait_until(lambda: not worker.alive())
@@ -195,7 +195,7 @@ def test_what_a_killed_supervisor_left_ends_at_its_time(cloud, switch, deadline,
 
 def test_a_hung_server_that_a_killed_supervisor_left_is_ended_by_a_listing(cloud, kill, wait_until):
     handle = cloud.ready()
-    worker, supervisor = cloud.worker(handle), cloud.supervisor(handle)
+    worker, supervisor = cloud.server(handle), cloud.supervisor(handle)
     os.kill(worker.pid, signal.SIGSTOP)  # as a model that never lets go of the interpreter
 
     kill(supervisor)

@@ -48,7 +48,14 @@ def test_a_call_goes_to_the_endpoints_own_route_with_its_token(folder, predictor
     assert "t" * 43 not in repr(call)
 
 
-@pytest.mark.parametrize("state", [s for s in EndpointState if s is not EndpointState.READY])
+def test_while_it_is_being_updated_it_is_asked_all_the_same(folder, predictor):
+    write_status(folder, EndpointState.UPDATING, port=8123)
+    assert predictor.prepare(HANDLE, PredictionRequest([1])).url.startswith("http://127.0.0.1:8123")
+
+
+@pytest.mark.parametrize(
+    "state", sorted(set(EndpointState) - {EndpointState.READY, EndpointState.UPDATING})
+)
 def test_an_endpoint_that_is_not_ready_gets_no_call(folder, predictor, state):
     write_status(folder, state, port=8123, reason="because")
     with pytest.raises(EndpointNotReady, match=f"local/digits is {state}: because") as raised:

@@ -3,7 +3,6 @@
 import http.client
 import json
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -14,28 +13,22 @@ import psutil
 import pytest
 
 from freelane.clock import SystemClock
-from freelane.contract.provider import ProviderContext, RationCommand
-from freelane.errors import ProviderInternal, QuotaExceeded, StateError
+from freelane.contract.provider import ProviderContext, RateLedger
+from freelane.errors import QuotaExceeded, StateError
 from freelane.model.endpoint import RateLimits
 from freelane.model.lifecycle import EndpointState
 from freelane.transport.http import Transport
 from freelane_local.config import LocalConfig
 from freelane_local.endpoint_folder import EndpointFolder, look
 from freelane_local.kill_switch import LocalKillSwitch
-from freelane_local.ration_order import ration_order
 
 SECRET = "hunter2-is-the-password"
 
 
-def command(folder):
-    words = ("-P", "-m", "freelane.runtime.ration", "--folder", str(folder))
-    return RationCommand(argv=(sys.executable, *words, "--provider", "local"), env={})
-
-
 @pytest.fixture
 def context(context, tmp_path):
-    """As core hands it out: with the command that counts on the ledger."""
-    return replace(context, ration=command(tmp_path / "state"))
+    """As core hands it out: with the ledger that counts."""
+    return replace(context, rates=RateLedger(folder=tmp_path / "state"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +42,7 @@ def rated(tmp_path_factory, cloud_at):
         clock=SystemClock(),
         folder=folder / "local",
         environ={**os.environ, "HOME": str(folder)},
-        ration=command(folder / "state"),
+        rates=RateLedger(folder=folder / "state"),
     )
     cloud = cloud_at(folder / "local", folder / "project", context, LocalConfig(), Transport())
     handle = cloud.ready(rate=RateLimits(per_day=1000))
@@ -74,16 +67,6 @@ def ask(cloud, handle, body=b'{"instances": [2]}', path="/v1/endpoints/tripler/p
         return reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read()
     finally:
         connection.close()
-
-
-def counting(cloud, handle):
-    """The process that counts the endpoint's rate."""
-    supervisor = psutil.Process(cloud.supervisor(handle).pid)
-    for process in supervisor.children():
-        with suppress(psutil.Error):  # a killed one, until it is waited for
-            if "freelane.runtime.ration" in process.cmdline():
-                return process
-    return None
 
 
 def test_the_rate_is_one_count_for_both_ways_to_ask(cloud):
@@ -142,14 +125,12 @@ def test_two_endpoints_do_not_share_a_rate(cloud):
 def test_a_killed_server_starts_no_new_count(cloud, kill, wait_until):
     handle = cloud.ready(rate=RateLimits(per_minute=3))
     assert [ask(cloud, handle)[0] for _ in range(4)] == [200, 200, 200, 429]
-    counter = counting(cloud, handle)
-    worker = cloud.worker(handle)
+    server = cloud.server(handle)
 
-    kill(worker)
-    wait_until(lambda: cloud.status(handle).url and cloud.worker(handle) != worker)
+    kill(server)
+    wait_until(lambda: not server.alive())
 
     assert ask(cloud, handle)[0] == 429
-    assert counting(cloud, handle) == counter, "what counts lives on"
 
 
 def test_an_endpoint_that_is_made_anew_goes_on_with_the_count(cloud):
@@ -162,56 +143,18 @@ def test_an_endpoint_that_is_made_anew_goes_on_with_the_count(cloud):
     assert [ask(cloud, again)[0] for _ in range(2)] == [200, 429]
 
 
-def test_what_counts_is_started_again_when_it_is_killed(cloud, kill, wait_until):
-    handle = cloud.ready(rate=RateLimits(per_day=100))
+def test_an_update_takes_another_rate_and_goes_on_with_the_count(cloud):
+    handle = cloud.ready(rate=RateLimits(per_day=2))
     assert ask(cloud, handle)[0] == 200
-    counter = counting(cloud, handle)
 
-    kill(counter)
-    wait_until(lambda: (now := counting(cloud, handle)) and now != counter)
-    wait_until(lambda: ask(cloud, handle)[0] == 200)
+    cloud.update(handle, rate=RateLimits(per_day=3))
 
-    status, headers, _ = ask(cloud, handle)
-    assert status == 200
-    assert int(headers["x-ratelimit-remaining"]) <= 97
-    assert "what counts the rate ended; starting it again" in cloud.printed(handle)
+    assert [ask(cloud, handle)[0] for _ in range(3)] == [200, 200, 429]
 
 
-def test_nothing_is_answered_while_what_counts_hangs(cloud):
-    handle = cloud.ready(rate=RateLimits(per_day=100))
-    assert ask(cloud, handle)[0] == 200
-    counter = counting(cloud, handle)
-    counter.suspend()
-    try:
-        time.sleep(1.1)  # what was granted may be used until its time is over
-        status, headers, body = ask(cloud, handle)
-        with pytest.raises(ProviderInternal) as unavailable:
-            cloud.predict(handle)
-    finally:
-        counter.resume()
-
-    assert status == 503
-    assert headers["retry-after"] == "1"
-    assert json.loads(body)["error"]["type"] == "unavailable"
-    assert unavailable.value.retryable
-
-
-def test_what_counts_ends_with_the_endpoint_and_with_its_supervisor(cloud, kill, wait_until):
-    deleted = cloud.ready(rate=RateLimits(per_day=100))
-    counter = counting(cloud, deleted)
-    cloud.delete(deleted)
-    assert not counter.is_running()
-
-    orphaned = cloud.ready(rate=RateLimits(per_day=100))
-    counter = counting(cloud, orphaned)
-    kill(cloud.supervisor(orphaned))
-    wait_until(lambda: not counter.is_running())
-
-
-def test_an_endpoint_without_a_rate_starts_nothing_that_counts(cloud):
+def test_an_endpoint_without_a_rate_tells_none(cloud):
     handle = cloud.ready()
 
-    assert counting(cloud, handle) is None
     assert not any(name.startswith("x-ratelimit") for name in ask(cloud, handle)[1])
 
 
@@ -224,7 +167,6 @@ def test_an_endpoint_without_a_rate_starts_nothing_that_counts(cloud):
         ("/v1/endpoints/tripler/predict", b"{}", {"Authorization": "Bearer another"}, 401),
         ("/v1/endpoints/other/predict", b'{"instances": [2]}', {}, 404),
         ("/invocations", b"{", {}, 400),
-        ("/invocations", b"x", {"Content_Type": "image/png"}, 415),
     ],
 )
 def test_what_never_comes_to_the_model_is_not_charged(rated, path, body, headers, status):
@@ -260,26 +202,13 @@ def test_a_streamed_answer_says_what_is_left(rated):
     assert int(headers["x-ratelimit-remaining"]) > 0
 
 
-def test_the_order_keeps_the_names_of_variables_alone():
-    command = RationCommand(argv=("count",), env={"FREELANE_DATABASE_URL": SECRET})
-    order = ration_order(command, subject="o/e", rate=RateLimits(per_minute=5, per_month=7))
-
-    assert order == {
-        "argv": ["count", "--subject", "o/e", "--minute", "5", "--month", "7"],
-        "variables": ["FREELANE_DATABASE_URL"],
-    }
-    assert SECRET not in repr(command)
-    assert ration_order(command, subject="o/e", rate=RateLimits()) is None
-    assert ration_order(None, subject="o/e", rate=RateLimits(per_day=1)) is None
-
-
-def test_a_databases_password_stands_in_no_file_no_argument_and_not_in_the_servers_variables(
+def test_a_databases_password_stands_in_no_file_no_argument_and_not_in_the_models_variables(
     cloud_with, context
 ):
     url = f"postgresql://me:{SECRET}@127.0.0.1:9/none"
-    command = replace(context.ration, env={"FREELANE_DATABASE_URL": url})
+    ledger = replace(context.rates, env={"FREELANE_DATABASE_URL": url})
     cloud = cloud_with()
-    cloud.context = replace(cloud.context, ration=command)
+    cloud.context = replace(cloud.context, rates=ledger)
     cloud.__post_init__()
     handle = cloud.ready(rate=RateLimits(per_minute=5))
 
@@ -350,8 +279,8 @@ def test_no_kill_lets_more_through_than_the_limit(cloud, kill, wait_until):
     try:
         for caller in callers:
             caller.start()
-        for victim in (cloud.worker, counting_now(cloud), cloud.worker, counting_now(cloud)):
-            wait_until(lambda: cloud.status(handle).url, 20)
+        for victim in (cloud.server, cloud.worker, cloud.server):
+            wait_until(lambda: cloud.status(handle).state is EndpointState.READY, 20)
             time.sleep(0.3)
             kill(victim(handle))
         wait_until(lambda: 429 in statuses[-20:], 30)
@@ -362,16 +291,3 @@ def test_no_kill_lets_more_through_than_the_limit(cloud, kill, wait_until):
 
     assert 5 <= statuses.count(200) <= limit
     assert set(statuses) <= {200, 429, 503}
-
-
-def counting_now(cloud):
-    """Waits until something counts."""
-
-    def find(handle):
-        give_up = time.monotonic() + 10
-        while (process := counting(cloud, handle)) is None:
-            assert time.monotonic() < give_up
-            time.sleep(0.02)
-        return process
-
-    return find

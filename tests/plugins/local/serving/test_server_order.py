@@ -11,7 +11,7 @@ from freelane.errors import ConfigError
 from freelane.model.artifact import ArtifactHandle
 from freelane.model.endpoint import NO_RATE, EndpointSpec, RateLimits, Replicas
 from freelane.runtime.server.order import RateOrder, read
-from freelane_local import server_order
+from freelane_local import endpoint_order, server_order
 from freelane_local.config import LocalDeployConfig
 
 SECTION = "providers.local.deploy"
@@ -40,7 +40,7 @@ def order_of(tmp_path, wished, **changes):
         "expires_at": None,
     }
     file = tmp_path / "order.json"
-    file.write_bytes(msgspec.json.encode(server_order.order(wished, **told | changes)))
+    file.write_bytes(msgspec.json.encode(endpoint_order.server_order(wished, **told | changes)))
     return read(file)
 
 
