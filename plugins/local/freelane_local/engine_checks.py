@@ -15,6 +15,7 @@ from freelane.wire.strict_json import BodyRefused
 LOOK_S = 3.0
 """How long one engine may take to list its models, in seconds."""
 _SHOWN = 5
+_LONGEST = 100
 _OK = 200
 _REFUSED = frozenset({401, 403})
 
@@ -71,4 +72,4 @@ def _names(reply: HttpReply) -> list[str] | None:
     if not isinstance(data, list):
         return None
     rows = [row.get("id") for row in data if isinstance(row, dict)]
-    return [name for name in rows if isinstance(name, str) and name.isprintable()]
+    return [name[:_LONGEST] for name in rows if isinstance(name, str) and name.isprintable()]
