@@ -259,9 +259,9 @@ def circle():
 """
 
 
-@pytest.fixture(scope="module")
-def odd(serve):
-    return serve(ODD)
+@pytest.fixture(scope="module", params=["process", "none"])
+def odd(serve, request):
+    return serve(ODD, isolation=request.param)
 
 
 @pytest.mark.parametrize(
