@@ -130,10 +130,10 @@ def _mlserver_folder(folder: Path, port: int) -> Path:
 
 
 @contextmanager
-def bare(_model: str, bench: Bench) -> Iterator[tuple[Running, Call]]:
-    """The bare protocol, echoing."""
+def bare(model: str, bench: Bench) -> Iterator[tuple[Running, Call]]:
+    """The bare protocol with the model in its loop."""
     port, call = free_port(), bench.call("/")
-    argv = [sys.executable, str(PEERS / "bare.py"), str(port), "echo"]
+    argv = [sys.executable, str(PEERS / "bare.py"), str(port), model, str(bench.model_file)]
     with running(argv, port, call, cwd=PEERS, log=bench.folder / "bare.log") as server:
         yield server, call
 
@@ -248,8 +248,7 @@ def main() -> int:
         for number in range(options.rounds):
             print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
             for model in options.models:
-                limits = ["bare"] if model == "echo" else []
-                for name in [*limits, *names]:
+                for name in ["bare", *names]:
                     measure(name, model, bench)
                 if model == "forest":
                     measure_limits(bench)
