@@ -148,7 +148,8 @@ class Queue:
                 self._expire(oldest)
                 continue
             if oldest.key is None:
-                self._hand_over(oldest)
+                oldest.is_run = True
+                self._forget(oldest)
                 return [oldest]
             return self._batch(oldest.key, now, alone=alone)
         return []
@@ -161,20 +162,21 @@ class Queue:
             ask = group[0]
             if ask.is_over:
                 group.popleft()
-                continue
-            if ask.deadline <= now:
+            elif ask.deadline <= now:
                 group.popleft()
                 self._expire(ask)
-                continue
-            rows += ask.rows
-            size += len(ask.payload)
-            if taken and (alone or rows > self._largest or size > LARGEST_BATCH_BYTES):
-                break
-            group.popleft()
-            self._hand_over(ask)
-            taken.append(ask)
+            else:
+                more_rows, more = rows + ask.rows, size + len(ask.payload)
+                if taken and (alone or more_rows > self._largest or more > LARGEST_BATCH_BYTES):
+                    break
+                rows, size = more_rows, more
+                group.popleft()
+                ask.is_run = True
+                taken.append(ask)
         if not group:
             del self._groups[key]
+        self._count -= len(taken)
+        self._bytes -= size
         return taken
 
     def cancel(self, ask: Ask) -> None:
@@ -202,10 +204,6 @@ class Queue:
     def _expire(self, ask: Ask) -> None:
         self._forget(ask)
         fail(ask, TimedOut("the model was busy for as long as this request could wait"))
-
-    def _hand_over(self, ask: Ask) -> None:
-        ask.is_run = True
-        self._forget(ask)
 
     def _forget(self, ask: Ask) -> None:
         self._count -= 1

@@ -12,17 +12,14 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from freelane.runtime.portable import frames, loading, problems
 from freelane.runtime.portable import task as tasks
 from freelane.runtime.portable.desk import Desk, Items
 from freelane.runtime.portable.frames import Hello, Kind
-from freelane.runtime.portable.handler import Handler
 from freelane.runtime.portable.problems import Problem, TimedOut, Unavailable
 from freelane.runtime.server.ask import Ask
 from freelane.runtime.server.batching import (
@@ -107,7 +104,7 @@ class Inline:
             task = tasks.read(folder)
             if not isinstance(task, tasks.ServingTask):
                 raise tasks.TaskError("task.json asks for no endpoint")  # noqa: TRY301 - as read's
-            desk = self._open(loading.load(folder, task, _model(order)))
+            desk = Desk(loading.load(folder, task, _model(order)))
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
             self._refusal = Unavailable("the model could not be loaded")
             self._queue.fail_all(self._refusal)
@@ -122,10 +119,6 @@ class Inline:
         self._ticking = self._loop.call_later(_TICK_S, self._tick)
         self._on_ready(self._hello)
         self._soon()
-
-    @staticmethod
-    def _open(model: Handler) -> Desk:
-        return Desk(model, loads=msgspec.json.Decoder().decode)
 
     async def drain(self, grace_s: float) -> None:
         """Take no more, wait until all is answered, then end.
@@ -170,7 +163,8 @@ class Inline:
     def _run(self) -> None:
         now = time.monotonic()
         queue, desk = self._queue, self._desk
-        if self._gathering.waits(len(queue), now):
+        gathering = self._gathering
+        if gathering.enough and gathering.waits(len(queue), now):
             self._loop.call_soon(self._run)
             return
         self._is_due = False
@@ -186,19 +180,19 @@ class Inline:
             return
         self._watchdog.begin(now)
         if first.kind is Kind.ROWS:
-            self._rows(asks, desk)
+            rows, taken = self._rows(asks, desk, now)
         else:
-            self._whole(first, desk)
-        self._watchdog.over()
-        taken = time.monotonic() - now
-        self._observer.batch(sum(ask.rows for ask in asks), len(asks), taken)
-        self._gathering.answered(len(asks), taken, len(queue), time.monotonic())
-        if queue or self._gathering.enough:
+            rows, taken = 0, self._whole(first, desk, now)
+        self._observer.batch(rows, len(asks), taken)
+        if len(asks) > 1:
+            gathering.answered(len(asks), taken, len(queue), time.monotonic())
+        if queue or gathering.enough:
             self._soon()
         else:
             self._look_for_quiet()
 
-    def _rows(self, asks: list[Ask], desk: Desk) -> None:
+    def _rows(self, asks: list[Ask], desk: Desk, began: float) -> tuple[int, float]:
+        """Run a batch; how many rows it had, and how long the model took."""
         first = asks[0]
         if len(asks) == 1:
             rows = b"[%b]" % first.payload
@@ -210,28 +204,35 @@ class Inline:
             replies = desk.rows(frames.pack_rows(counts, first.parameters, rows))
         except Exception as error:  # noqa: BLE001 - one batch's bug ends no server
             _unforeseen(asks, error)
-            return
-        if desk.hello.batches is not self._hello_batches:
-            self._hello = desk.hello
+            replies = []
+        taken = time.monotonic() - began
         self._watchdog.over()
-        for ask, (is_document, data) in zip(asks, replies, strict=True):
+        self._hello = desk.hello
+        for ask, (is_document, data) in zip(asks, replies, strict=False):
             if is_document:
                 answer(ask, data)
             else:
                 fail(ask, problems.read(data))
+        return sum(counts), taken
 
-    @property
-    def _hello_batches(self) -> bool:
-        return self._hello is not None and self._hello.batches
-
-    def _whole(self, ask: Ask, desk: Desk) -> None:
+    def _whole(self, ask: Ask, desk: Desk, began: float) -> float:
+        """Run one call; how long the model took."""
         ask_for = {Kind.INVOKE: desk.invoke, Kind.EMBED: desk.embed, Kind.COUNT: desk.count}
+        reply: bytes | Problem
         try:
-            answer(ask, ask_for[ask.kind](ask.payload))
+            reply = ask_for[ask.kind](ask.payload)
         except Problem as problem:
-            fail(ask, problem)
+            reply = problem
         except Exception as error:  # noqa: BLE001 - one call's bug ends no server
             _unforeseen([ask], error)
+            reply = b""
+        taken = time.monotonic() - began
+        self._watchdog.over()
+        if isinstance(reply, Problem):
+            fail(ask, reply)
+        else:
+            answer(ask, reply)
+        return taken
 
     def _begin(self, ask: Ask, desk: Desk, now: float) -> None:
         open_stream = desk.stream if ask.kind is Kind.STREAM else desk.generate
@@ -364,7 +365,7 @@ def _model(order: Order) -> loading.Model:
     )
 
 
-def _unforeseen(asks: Iterator[Ask] | Sequence[Ask], error: Exception) -> None:
+def _unforeseen(asks: Sequence[Ask], error: Exception) -> None:
     sys.excepthook(type(error), error, error.__traceback__)
     for ask in asks:
         fail(ask, Problem("the server failed; see its log"))

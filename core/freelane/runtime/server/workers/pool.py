@@ -174,9 +174,10 @@ class Pool:
             self._end(worker, "memory")
             return
         queued = len(self._queue)
-        now = time.monotonic()
-        worker.gathering.answered(requests, seconds, queued, now)
-        if worker.gathering.waits(queued, now):
+        gathering = worker.gathering
+        if requests > 1 or gathering.enough:
+            gathering.answered(requests, seconds, queued, time.monotonic())
+        if gathering.enough > queued:
             self._gathering.append(worker)
             self._look_again()
         elif queued:
