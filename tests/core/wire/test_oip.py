@@ -3,15 +3,38 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tritonclient.http import (
     InferenceServerClient,
     InferInput,
     InferRequestedOutput,
 )
 
+from freelane.model.prediction import PredictionRequest
 from freelane.wire import oip
 from freelane.wire.strict_json import BodyRefused
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+SIZES = st.integers(-1, 3) | st.sampled_from([2**31, 2**63, 10**30])
+TENSORS = st.fixed_dictionaries(
+    {"name": st.sampled_from(["x", "y"]), "shape": st.lists(SIZES, max_size=3)},
+    optional={
+        "datatype": st.sampled_from([*oip._FORMATS, "BYTES", "BF16"]),
+        "data": st.lists(st.integers() | st.floats() | st.text(max_size=2), max_size=4) | JSON,
+        "parameters": st.dictionaries(
+            st.sampled_from(["binary_data_size", "binary_data", "content_type"]), SIZES | JSON
+        ),
+    },
+)
+REQUESTS = st.fixed_dictionaries(
+    {"inputs": st.lists(TENSORS | JSON, max_size=3) | JSON},
+    optional={"id": JSON, "parameters": JSON, "outputs": st.lists(TENSORS, max_size=2) | JSON},
+)
 ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
 
 
@@ -238,3 +261,29 @@ def test_a_length_of_json_that_is_none_is_refused(length):
     body, _ = binary_request(8, struct.pack("<2f", 1, 2))
     with pytest.raises(BodyRefused):
         oip.decode_request(body, length)
+
+
+@given(REQUESTS | JSON, st.binary(max_size=24), st.booleans())
+def test_no_request_breaks_the_reading(document, data, is_binary):
+    head = json.dumps(document).encode()
+    try:
+        asked = oip.decode_request(head + data, str(len(head)) if is_binary else None)
+    except BodyRefused:
+        return
+    assert asked.request.instances is not None
+
+
+@given(st.lists(JSON.filter(lambda value: "NaN" not in str(value)), max_size=4), st.booleans())
+def test_whatever_a_model_answers_becomes_tensors(predictions, is_binary):
+    try:
+        text = json.dumps(predictions, allow_nan=False)
+    except ValueError:
+        return
+    asked = oip.InferRequest(PredictionRequest([]), is_binary=is_binary)
+    body, size = oip.encode_reply(json.loads(text), asked, model="m")
+    document = json.loads(body[:size])
+    for tensor in document["outputs"]:
+        assert tensor["shape"][0] == len(predictions)
+    result = InferenceServerClient.parse_response_body(body, header_length=size)
+    for tensor in document["outputs"]:
+        assert list(result.as_numpy(tensor["name"]).shape) == tensor["shape"]

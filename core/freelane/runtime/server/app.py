@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from freelane.runtime.portable.access import Access
-from freelane.runtime.portable.problems import Problem
+from freelane.runtime.portable.problems import Problem, UnsupportedType
 from freelane.runtime.server.admission import Admission, log
 from freelane.runtime.server.exchange import Exchange, Header
 from freelane.runtime.server.routes.table import Found, Table
@@ -44,6 +44,8 @@ class ServerApp:
         exchange.app_note = found
         if not found.route.is_open:
             self._access.check_token(headers)
+        if headers.get("content-encoding", "identity") != "identity":
+            raise UnsupportedType("bodies are taken uncompressed; send no Content-Encoding")
         return found.route.largest
 
     def body(self, exchange: Exchange) -> None:

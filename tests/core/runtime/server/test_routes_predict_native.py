@@ -63,6 +63,12 @@ def test_another_content_type_is_refused(ask):
     assert ask("POST", PREDICT, {"instances": [1]}, charset).status == 200
 
 
+def test_a_compressed_body_is_refused_before_it_is_read(ask):
+    answer = ask("POST", PREDICT, b"x", {"content-encoding": "gzip"})
+    assert (answer.status, answer.document["error"]["type"]) == (415, "unsupported_type")
+    assert ask("POST", PREDICT, {"instances": []}, {"content-encoding": "identity"}).status == 200
+
+
 def test_a_model_that_raises_is_told(ask, runner):
     runner.predict = lambda rows, _: rows[0] / 0
     answer = ask("POST", PREDICT, {"instances": [1]})
