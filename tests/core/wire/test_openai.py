@@ -287,6 +287,19 @@ def test_a_stream_that_breaks_off_is_refused():
         pieces.close()
 
 
+def test_what_engines_add_to_a_piece_is_passed_over():
+    stream = (
+        b': ping\n\ndata: {"choices":[{"index":0,"delta":{"role":"assistant","content":null,'
+        b'"reasoning_content":"hm"},"logprobs":null}],"usage":null,"timings":{"a":[1]}}\n\n'
+        b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"eos"}],'
+        b'"usage":{"prompt_tokens":null,"completion_tokens":2}}\n\ndata: [DONE]\n\n'
+    )
+    assert openai.Pieces().feed(stream) == [
+        Piece(text="x"),
+        Piece(finish=Finish.STOP, usage=TokenUsage(0, 2)),
+    ]
+
+
 def test_an_error_within_a_stream_is_told():
     _, error = openai.encode_error(500, "model_error", "the model raised KeyError")
     with pytest.raises(openai.AnswerFailed, match="KeyError") as failure:
@@ -294,7 +307,16 @@ def test_an_error_within_a_stream_is_told():
     assert failure.value.kind == "server_error"
 
 
-@pytest.mark.parametrize("data", [b"data: x\n\n", b"data: []\n\n", b'data: {"choices":[1]}\n\n'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"data: x\n\n",
+        b"data: []\n\n",
+        b'data: {"choices":[1]}\n\n',
+        b'data: {"choices":[{"delta":{"content":[]}}]}\n\n',
+        b"data: " + b"[" * 5000 + b"\n\n",
+    ],
+)
 def test_a_stream_of_something_else_is_refused(data):
     with pytest.raises(BodyRefused):
         openai.Pieces().feed(data)

@@ -2,10 +2,11 @@
 
 import json
 
+import msgspec
+
 from freelane.model.generation import Finish, Piece, TokenUsage
-from freelane.wire.fields import inner_of
-from freelane.wire.native import MAX_REPLY_BYTES, MAX_REPLY_DEPTH, read_object
-from freelane.wire.openai.told import choice_of, decode_error, finish_of, usage_of, usage_told
+from freelane.wire.fields import numbers
+from freelane.wire.openai.told import decode_error, finish_of, usage_told
 from freelane.wire.sse import EventRefused, Events, event, quoted
 from freelane.wire.strict_json import BodyRefused
 
@@ -120,15 +121,46 @@ class Pieces:
         return Piece(finish=self._finish or Finish.STOP, usage=self._usage)
 
     def _read(self, data: bytes, pieces: list[Piece]) -> None:
-        document = read_object(data, most_bytes=MAX_REPLY_BYTES, deepest=MAX_REPLY_DEPTH)
-        if document.get("error"):
+        try:
+            chunk = _CHUNK.decode(data)
+        except (ValueError, RecursionError) as error:
+            raise BodyRefused(422, "the answer holds what is no piece of a text") from error
+        if chunk.error:
             raise AnswerFailed(*decode_error(data))
-        self._usage = usage_of(document) or self._usage
-        choices = document.get("choices")
-        if not choices:  # it only tells of the usage
+        if chunk.usage is not None:
+            usage = chunk.usage
+            self._usage = TokenUsage(numbers(usage.prompt_tokens), numbers(usage.completion_tokens))
+        if not chunk.choices:  # it only tells of the usage
             return
-        choice = choice_of(document)
-        text = choice.get("text", inner_of(choice, "delta").get("content"))
-        if isinstance(text, str) and text:
+        choice = chunk.choices[0]
+        text = choice.text if choice.delta is None else choice.delta.content
+        if text:
             pieces.append(Piece(text=text))
-        self._finish = finish_of(choice) or self._finish
+        if choice.finish_reason:
+            self._finish = finish_of(choice.finish_reason)
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Chunk(msgspec.Struct):
+    """One event; it is read for every token, so without looking at the rest of it."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: object = None
+
+
+_CHUNK = msgspec.json.Decoder(_Chunk)

@@ -125,14 +125,14 @@ def decode_generation(body: bytes, *, request_id: str | None = None) -> Generati
         BodyRefused: It is no such answer.
     """
     document = read_object(body, most_bytes=MAX_REPLY_BYTES, deepest=MAX_REPLY_DEPTH)
-    choice = choice_of(document)
+    choice = _choice_of(document)
     text = choice.get("text", inner_of(choice, "message").get("content"))
     if text is None and isinstance(choice.get("message"), dict):
         text = ""
     if not isinstance(text, str):
         raise BodyRefused(422, "the answer has no text")
-    finish = finish_of(choice) or Finish.STOP
-    return Generation(text=text, finish=finish, usage=usage_of(document), request_id=request_id)
+    finish = finish_of(choice.get("finish_reason"))
+    return Generation(text=text, finish=finish, usage=_usage_of(document), request_id=request_id)
 
 
 def decode_embeddings(body: bytes) -> Embeddings:
@@ -148,7 +148,7 @@ def decode_embeddings(body: bytes) -> Embeddings:
     found = [_vector(row.get("embedding")) for row in rows]
     if not found or not isinstance(data, list) or len(found) < len(data):
         raise BodyRefused(422, "the answer has no vectors")
-    usage = usage_of(document)
+    usage = _usage_of(document)
     return Embeddings(found, {} if usage is None else {"input_tokens": usage.input})
 
 
@@ -174,7 +174,7 @@ def decode_error(body: bytes) -> tuple[str, str]:
     return message if isinstance(message, str) else "", kind if isinstance(kind, str) else ""
 
 
-def choice_of(document: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+def _choice_of(document: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     """The one choice of an answer.
 
     Raises:
@@ -186,15 +186,12 @@ def choice_of(document: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
     raise BodyRefused(422, "the answer has no choices")
 
 
-def finish_of(choice: Mapping[str, JsonValue]) -> Finish | None:
-    """Why the text of a choice ends; None while it goes on."""
-    reason = choice.get("finish_reason")
-    if not reason:
-        return None
+def finish_of(reason: JsonValue) -> Finish:
+    """Why a text ends, in the words of the house."""
     return Finish.LENGTH if reason == "length" else Finish.STOP
 
 
-def usage_of(document: Mapping[str, JsonValue]) -> TokenUsage | None:
+def _usage_of(document: Mapping[str, JsonValue]) -> TokenUsage | None:
     """What an answer says that it took."""
     usage = document.get("usage")
     if not isinstance(usage, dict):
