@@ -15,8 +15,12 @@ import os, sys, time
 held = []
 def load(folder):
     return 1
+class OutOfMemoryError(RuntimeError):
+    pass
 def predict(model, instances):
     for row in instances:
+        if isinstance(row, dict) and len(instances) > row.get("most", 64):
+            raise OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         if not isinstance(row, dict):
             continue
         for what, value in row.items():
@@ -201,6 +205,28 @@ def test_a_child_that_a_model_leaves_behind_holds_no_connection_and_no_port(serv
 def test_out_of_memory_is_said_as_such(served):
     status, document = served.predict([{"memory": 1}])
     assert (status, document["error"]["type"]) == (507, "out_of_memory")
+
+
+@pytest.mark.parametrize(("most", "statuses"), [(2, {200}), (1, {507})])
+def test_a_batch_that_is_too_large_for_the_card_is_halved_once(served, most, statuses):
+    """Four come together while the worker is held: halves of two."""
+    found = []
+    held = threading.Thread(target=served.predict, args=([{"hang": 0.4}],))
+    rows = [{"most": most, "answer": number} for number in range(4)]
+    asking = [
+        threading.Thread(target=lambda row=row: found.append((row, served.predict([row]))))
+        for row in rows
+    ]
+    held.start()
+    time.sleep(0.1)
+    for thread in asking:
+        thread.start()
+    for thread in (held, *asking):
+        thread.join(10)
+    assert {status for _, (status, _) in found} == statuses
+    for row, (status, document) in found:
+        if status == 200:
+            assert document == {"predictions": [row["answer"]]}
 
 
 def test_a_model_that_leaks_is_replaced_between_two_calls(serve):

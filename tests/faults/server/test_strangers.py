@@ -1,12 +1,15 @@
 """What strangers send to a local endpoint: it refuses, stays quick, and tells nothing."""
 
+import io
 import json
 import os
+import pickle
 import re
 import socket
 import time
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 
 PREDICT = """
@@ -304,6 +307,31 @@ def unused_port():
         yield listener.getsockname()[1]
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+class _Canary:
+    def __init__(self, file):
+        self._file = file
+
+    def __reduce__(self):
+        return (open, (str(self._file), "w"))
+
+
+def test_no_pickle_is_ever_read(served, operations, tmp_path):
+    canary = tmp_path / "canary"
+    array = io.BytesIO()
+    np.save(array, np.array([_Canary(canary)], dtype=object), allow_pickle=True)
+    bodies = {
+        "application/x-npy": array.getvalue(),
+        "application/octet-stream": pickle.dumps(_Canary(canary)),
+        "application/x-pickle": pickle.dumps(_Canary(canary)),
+    }
+    with served.caller() as caller:
+        for path, _ in _posts(operations):
+            for kind, body in bodies.items():
+                status, _, _ = caller.ask("POST", filled(path), body, Content_Type=kind)
+                assert 400 <= status < 500 or status == 501, (path, kind)
+    assert not canary.exists()
 
 
 def test_after_all_of_it_the_server_stands_and_nothing_failed_unforeseen(served):
