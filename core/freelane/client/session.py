@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,6 @@ from freelane.contract.provider import (
     ProviderContext,
     ProviderInfo,
     RateLedger,
-    RationCommand,
 )
 from freelane.errors import (
     CapabilityUnsupported,
@@ -284,7 +282,6 @@ class Session:
             clock=self.clock,
             folder=Path(self.folder) / name,
             environ=environ,
-            ration=self._ration(name),
             rates=self._rates(),
         )
 
@@ -293,16 +290,6 @@ class Session:
         url = self.config.database_url
         return RateLedger(
             folder=Path(self.folder),
-            env={"FREELANE_DATABASE_URL": url.get_secret_value()} if url else {},
-        )
-
-    def _ration(self, name: str) -> RationCommand:
-        """How an endpoint's server has its rate counted in this very database."""
-        url = self.config.database_url
-        words = ["-P", "-m", "freelane.runtime.ration", "--folder", str(self.folder)]
-        words += ["--provider", name, *(["--emulated"] if self.emulated else [])]
-        return RationCommand(
-            argv=(sys.executable, *words),
             env={"FREELANE_DATABASE_URL": url.get_secret_value()} if url else {},
         )
 

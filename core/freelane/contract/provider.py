@@ -61,21 +61,6 @@ class ProviderInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RationCommand:
-    """Starts the process that counts an endpoint's rate on the ledger, for a server run here.
-
-    To `argv` its starter adds `--subject OWNER/ENDPOINT`, a limit for each of `--minute`, `--hour`,
-    `--day` and `--month` that there is, `--channel FD` (one end of a pair of datagram sockets; the
-    server has the other as FREELANE_SERVE_RATION_FD) and `--parent FD` (a pipe's read end: it ends
-    when the other is closed). It may be killed and started anew at any time.
-    """
-
-    argv: tuple[str, ...]
-    env: Mapping[str, str] = field(repr=False)
-    """May hold a password: for that process's environment alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RateLedger:
     """Where an endpoint's server, run here, counts its rate."""
 
@@ -98,8 +83,6 @@ class ProviderContext:
     folder: Path
     """Where the provider may keep files of its own; it may not exist yet."""
     environ: Mapping[str, str] = field(repr=False)
-    ration: RationCommand | None = None
-    """None: nobody counts on a ledger here."""
     rates: RateLedger | None = None
     """None: nobody counts on a ledger here."""
 

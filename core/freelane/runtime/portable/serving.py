@@ -7,7 +7,6 @@ import math
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import access, loading, rates, rationed, server, use
+from . import access, loading, rates, server, use
 from .routes import Paths, Routes
 from .task import ServingTask, TaskError
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PORT = 8080
-RATION_S = 15.0  # what counts the rate is started with us, and may come up later
 DRAIN_S = 8.0  # whoever stops an endpoint waits ten seconds before it kills
 
 
@@ -38,8 +36,6 @@ class Settings:
     expires_at: float | None
     ready_file: Path | None
     parent: int | None
-    ration: int | None
-    """The socket through which the rate is counted elsewhere; None: in memory."""
     used_file: Path | None
     model: loading.Model
 
@@ -56,7 +52,7 @@ def read_settings(environ: Mapping[str, str], name: str) -> Settings:
     ready = get("FREELANE_SERVE_READY_FILE")
     parent = get("FREELANE_SERVE_PARENT_FD")
     expires = get("FREELANE_SERVE_EXPIRES_AT")
-    ration, used = get("FREELANE_SERVE_RATION_FD"), get("FREELANE_SERVE_USED_FILE")
+    used = get("FREELANE_SERVE_USED_FILE")
     hosts = get("FREELANE_SERVE_ALLOWED_HOSTS")
     try:
         return Settings(
@@ -74,7 +70,6 @@ def read_settings(environ: Mapping[str, str], name: str) -> Settings:
             expires_at=float(expires) if expires else None,
             ready_file=Path(ready).absolute() if ready else None,
             parent=int(parent) if parent else None,
-            ration=int(ration) if ration else None,
             used_file=Path(used).absolute() if used else None,
             model=model,
         )
@@ -113,7 +108,7 @@ def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Serv
             (settings.host, settings.port),
             Routes(model, settings.paths),
             settings.access,
-            _rates(settings, task),
+            rates.MemoryRates({float(window): limit for window, limit in task.rate.items()}),
             server.Limits(),
             use=use.LastUse(settings.used_file),
         )
@@ -121,14 +116,6 @@ def _prepare(folder: Path, task: ServingTask, settings: Settings) -> server.Serv
         raise TaskError(
             f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}"
         ) from error
-
-
-def _rates(settings: Settings, task: ServingTask) -> rates.Rates:
-    if settings.ration is None:
-        return rates.MemoryRates({float(window): limit for window, limit in task.rate.items()})
-    sock = socket.socket(fileno=settings.ration)
-    os.set_inheritable(sock.fileno(), False)  # noqa: FBT003 - the model's own processes ask nothing
-    return rationed.Rationed(sock, first_s=RATION_S)
 
 
 class _Watch(threading.Thread):
