@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from freelane.runtime.portable.frames import Hello
@@ -33,6 +34,8 @@ class Admission:
     def __init__(self, runner: Runner, *, timeout_s: float, rates: Rates | None = None) -> None:
         self.timeout_s = timeout_s
         self._runner = runner
+        self._submit = runner.submit
+        self._cancel = runner.cancel
         self._rates = rates
         self._tickets: dict[Exchange, Ticket] = {}
 
@@ -49,8 +52,8 @@ class Admission:
     def ask(self, exchange: Exchange, ask: Ask) -> None:
         """Have it answered; a refusal goes to its listener like any other failure."""
         if self._rates is None:
-            exchange.on_gone = _Hangup(self._runner, ask)
-            self._runner.submit(ask)
+            exchange.on_gone = partial(self._cancel, ask)
+            self._submit(ask)
             return
 
         def counted(ticket: Ticket | Problem) -> None:
