@@ -99,9 +99,17 @@ def _described(name: str, created: int) -> dict[str, JsonValue]:
 
 
 def encode_error(
-    status: int, kind: str, message: str, *, field: str | None = None
+    status: int,
+    kind: str,
+    message: str,
+    *,
+    field: str | None = None,
+    quota: Mapping[str, JsonValue] | None = None,
 ) -> tuple[int, bytes]:
-    """Status and body of an error; `kind` is the house's word for it."""
+    """Status and body of an error; `kind` is the house's word for it.
+
+    `quota` says beside it which of the endpoint's own limits is reached.
+    """
     if status in {413, 415, 422}:
         status = 400  # the API knows only one way to be asked wrongly
     error = {
@@ -110,7 +118,7 @@ def encode_error(
         "param": field,
         "code": _ERROR_CODES.get(status, kind),
     }
-    return status, dumps({"error": error})
+    return status, dumps({"error": {**error, **(quota or {})}})
 
 
 _WRONG = "invalid_request_error"

@@ -29,7 +29,11 @@ _FINAL = {500, 501, 504}
 def form(problem: Problem, _request_id: str) -> ErrorReply:
     """A problem as OpenAI's API tells it; the request's id is told by x-request-id."""
     status, body = openai.encode_error(
-        problem.status, problem.type, problem.message, field=field_of(problem)
+        problem.status,
+        problem.type,
+        problem.message,
+        field=field_of(problem),
+        quota=problem.details if "quota_id" in problem.details else None,
     )
     again = (("x-should-retry", "false"),) if status in _FINAL else ()
     return ErrorReply(status, body, headers=again)
