@@ -56,7 +56,7 @@ def test_a_line_says_what_was_answered(log, loop, file):
     assert time.strftime("%Y-%m-%dT%H:") == told[:14] or told.endswith("Z")
     assert line == {
         "id": "id0", "method": "POST", "path": "/v1/endpoints/tiny/predict", "status": 200,
-        "bytes": 12, "ms": 12.346, "operation": "native.predict",
+        "bytes": 12, "ms": 12.345, "operation": "native.predict",
     }  # fmt: skip
 
 
