@@ -105,6 +105,23 @@ def test_a_token_in_the_query_opens_nothing_and_is_not_logged(served, operations
     assert served.token not in served.log + (served.folder / "access.log").read_text()
 
 
+def test_every_example_of_the_documentation_is_answered_as_it_says(served, operations):
+    with served.caller() as caller:
+        for method, path, told in operations:
+            named = {one["name"]: one.get("example") for one in told.get("parameters", [])}
+            asked = re.sub(r"\{(\w+)\}", lambda match, named=named: str(named[match[1]]), path)
+            bodies = told.get("requestBody", {}).get("content", {"": {"example": None}})
+            for kind, media in bodies.items():
+                example = media["example"]
+                body = example if isinstance(example, str | None) else json.dumps(example)
+                status, _, reply = caller.ask(method, asked, body, Content_Type=kind or None)
+                if "async" in path:
+                    assert status == 400, reply  # its input comes by a header
+                else:
+                    expected = "200" if "200" in told["responses"] else "501"
+                    assert str(status) == expected, (path, kind, reply)
+
+
 TRAVERSALS = [
     "../../../../etc/passwd", "..%2f..%2f..%2f..%2fetc%2fpasswd", "%2e%2e/%2e%2e/etc/passwd",
     "..%252f..%252fetc%252fpasswd", "..\\..\\etc\\passwd", "..%5c..%5cetc%5cpasswd",
