@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import json
 import os
 import select
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .desk import Items
     from .task import ServingTask
 
+_ROWS, _REPLY = Kind.ROWS, Kind.REPLY  # a member is slow to come by
 _HIGH_FDS = (900, 200, 30)
 """Where user code that closes, or counts on, low descriptors does not come across the channel."""
 _READ_BYTES = 1 << 16
@@ -57,6 +59,7 @@ def run(folder: Path, task: ServingTask, environ: Mapping[str, str], descriptor:
         with contextlib.suppress(OSError):
             channel.sendall(frames.frame(Kind.FAILED, 0, json.dumps({"error": reason}).encode()))
         return loading.FAILED
+    gc.freeze()  # what is loaded stays: looking at it anew would hold up a call now and then
     _ignore_signals()  # what the user's code imports may have set others
     with contextlib.suppress(_Ended):
         Worker(desk, channel).work()
@@ -95,10 +98,10 @@ class Worker:
             while not self._waiting:
                 self._receive()
             kind, call, payload = self._waiting.popleft()
-            if kind is Kind.ROWS:
+            if kind is _ROWS:
                 replies = self._desk.rows(payload)
                 self._greet()
-                self._send(Kind.REPLY, call, frames.pack_replies(replies))
+                self._send(_REPLY, call, frames.pack_replies(replies))
             elif kind in self._wholes:
                 self._whole(kind, call, payload)
             elif kind in self._streams:

@@ -39,6 +39,7 @@ _TICK_S = 0.25
 _CANCEL_GRACE_S = 2.0
 _AHEAD = 16
 """Items of a stream that the model may be ahead of its reader."""
+_ROWS = Kind.ROWS  # a member is slow to come by
 _STREAMS = frozenset({Kind.STREAM, Kind.GENERATE})
 
 
@@ -179,7 +180,7 @@ class Inline:
             self._begin(first, desk, now)
             return
         self._watchdog.begin(now)
-        if first.kind is Kind.ROWS:
+        if first.kind is _ROWS:
             rows, taken = self._rows(asks, desk, now)
         else:
             rows, taken = 0, self._whole(first, desk, now)

@@ -24,6 +24,8 @@ from freelane.runtime.server.workers.launch import Launch
 
 _READ_BYTES = 64 * 1024
 """At a time; memory for more costs more each time than the rest of a small answer's reading."""
+_HELLO, _FAILED, _ROWS = Kind.HELLO, Kind.FAILED, Kind.ROWS  # a member is slow to come by
+_ITEM, _END, _PROBLEM = Kind.ITEM, Kind.END, Kind.PROBLEM
 _STREAMS = frozenset({Kind.STREAM, Kind.GENERATE})
 _CANCEL_GRACE_S = 2.0
 """A stream that nobody reads any more has to end by then."""
@@ -40,6 +42,9 @@ class State(StrEnum):
     BUSY = "busy"
     CLOSING = "closing"
     GONE = "gone"
+
+
+_STARTING, _IDLE, _BUSY, _CLOSING, _GONE = State
 
 
 class Owner(Protocol):
@@ -72,7 +77,7 @@ class Worker:
     def __init__(self, owner: Owner, gathering: Gathering, *, place: int, timeout_s: float) -> None:
         self.place = place
         self.gathering = gathering
-        self.state = State.STARTING
+        self.state: State = _STARTING
         self.hello: Hello | None = None
         self.rss_bytes = 0
         self.rss_bytes_loaded = 0
@@ -121,10 +126,10 @@ class Worker:
         first = asks[0]
         kind = first.kind
         self._asks = asks
-        self.state = State.BUSY
+        self.state = _BUSY
         self.since = time.monotonic()
         self.calls += 1
-        if kind is Kind.ROWS:
+        if kind is _ROWS:
             if len(asks) == 1:
                 rows = b"[%b]" % first.payload
                 counts = [first.rows]
@@ -141,18 +146,18 @@ class Worker:
     def cancel(self, ask: Ask) -> None:
         """Nobody waits for a call's ask any more: a stream ends, any other call goes on."""
         ask.is_over = True
-        if ask is self._stream and self.state is State.BUSY and self._kill_at is None:
+        if ask is self._stream and self.state is _BUSY and self._kill_at is None:
             self._kill_at = time.monotonic() + _CANCEL_GRACE_S
             self._send(frames.frame(Kind.CANCEL, self.calls))
             self._resume(ask)
 
     def close(self, why: str, *, grace_s: float) -> None:
         """Have it end; killed after the grace."""
-        if self.state in {State.CLOSING, State.GONE}:
+        if self.state in {_CLOSING, _GONE}:
             return
         self._why = why
         self._kill_at = time.monotonic() + grace_s
-        self.state = State.CLOSING
+        self.state = _CLOSING
         self._send(frames.frame(Kind.CLOSE, 0))
 
     def kill(self, why: str) -> None:
@@ -162,21 +167,17 @@ class Worker:
 
     def look(self, now: float) -> None:
         """Mind its time; called several times a second."""
-        if self.state is State.GONE:
+        if self.state is _GONE:
             self._signal()
             self._exited()
             return
         for ask in self._asks:
             if ask.deadline <= now and not ask.is_over:
                 self._out_of_time(ask)
-        if (
-            self.state is State.BUSY
-            and self._stream is None
-            and now - self.since >= self._timeout_s
-        ):
+        if self.state is _BUSY and self._stream is None and now - self.since >= self._timeout_s:
             self.kill("timeout")
         elif self._kill_at is not None and now >= self._kill_at:
-            if self.state is State.STARTING:
+            if self.state is _STARTING:
                 self._reason = (
                     "the worker closed its channel before the model was loaded"
                     if self._channel is None
@@ -252,17 +253,17 @@ class Worker:
         waiting = self._waiting
         while waiting and not self._is_paused:
             kind, call, payload = waiting.popleft()
-            if kind is Kind.HELLO:
+            if kind is _HELLO:
                 self._greeted(payload)
-            elif kind is Kind.FAILED:
+            elif kind is _FAILED:
                 self._reason = str(json.loads(payload)["error"])
-            elif call == self.calls and self.state is State.BUSY:
+            elif call == self.calls and self.state is _BUSY:
                 self._told(kind, payload)
 
     def _greeted(self, payload: bytes) -> None:
         told = json.loads(payload)
         self.hello = Hello(**{k: v for k, v in told.items() if k in _HELLO_FIELDS})
-        if self.state is State.STARTING:
+        if self.state is _STARTING:
             self._kill_at = None
             self._idle()
             self._owner.loaded(self)
@@ -270,7 +271,7 @@ class Worker:
     def _told(self, kind: Kind, payload: bytes) -> None:
         """What the worker says of the call that it is at."""
         asks = self._asks
-        if kind is Kind.ITEM:
+        if kind is _ITEM:
             ask = asks[0]
             was_over = ask.is_over
             if not item(ask, payload):
@@ -280,7 +281,7 @@ class Worker:
             return
         seconds = time.monotonic() - self.since
         _tell(asks, kind, payload)
-        if self.state is not State.BUSY:  # who was told may have ended everything
+        if self.state is not _BUSY:  # who was told may have ended everything
             return
         self._kill_at = None
         self._idle()
@@ -310,7 +311,7 @@ class Worker:
             self._loop.add_reader(self._channel, self._readable)
 
     def _idle(self) -> None:
-        self.state = State.IDLE
+        self.state = _IDLE
         self.since = time.monotonic()
         self._asks = []
         self._stream = None
@@ -318,7 +319,7 @@ class Worker:
 
     def _ended(self) -> None:
         """Its end of the channel is closed."""
-        if self.state in {State.STARTING, State.CLOSING}:
+        if self.state in {_STARTING, _CLOSING}:
             # It is about to exit by itself, and how it does tells why.
             self._let_go()
             self._kill_at = time.monotonic() + _EXIT_GRACE_S
@@ -343,7 +344,7 @@ class Worker:
             self._pid_fd = None
             process.wait()
         self.is_reaped = True
-        if self.state is State.GONE:
+        if self.state is _GONE:
             return
         # What it has answered before its end counts; a paused stream reads it later.
         while self._channel is not None and not self._is_paused and not self._is_lost():
@@ -352,20 +353,20 @@ class Worker:
             self._lose()
 
     def _is_lost(self) -> bool:
-        return self.state is State.GONE
+        return self.state is _GONE
 
     def _lose(self) -> None:
         """It is of no use any more: kill it, tell its asks and its owner."""
-        if self.state is State.GONE:
+        if self.state is _GONE:
             return
         was = self.state
-        self.state = State.GONE
+        self.state = _GONE
         self._let_go()
         self._signal()
         asks, self._asks = self._asks, []
         for ask in asks:
             fail(ask, TimedOut() if self._why == "timeout" else _died())
-        if was is State.STARTING:
+        if was is _STARTING:
             self._owner.refused(self, self._start_reason())
         else:
             self._owner.lost(self, self._why)
@@ -393,13 +394,13 @@ class Worker:
 
 def _tell(asks: list[Ask], kind: Kind, payload: bytes) -> None:
     """Tell those of a call how it came out."""
-    if kind is Kind.PROBLEM:
+    if kind is _PROBLEM:
         problem = problems.read(payload)
         for ask in asks:
             fail(ask, problem)
-    elif kind is Kind.END:
+    elif kind is _END:
         end(asks[0], payload)
-    elif asks[0].kind is Kind.ROWS:
+    elif asks[0].kind is _ROWS:
         replies = frames.unpack_replies(payload)
         for ask, (is_document, data) in zip(asks, replies, strict=True):
             if is_document:
