@@ -73,7 +73,10 @@ class Desk:
 
     def rows(self, payload: bytes) -> list[Reply]:
         """Of each request in a ROWS frame the document, or the problem."""
-        counts, options, data = frames.unpack_rows(payload)
+        return self.answer(*frames.unpack_rows(payload))
+
+    def answer(self, counts: list[int], options: bytes, data: bytes) -> list[Reply]:
+        """The same of its parts: the rows of each request, the parameters, the array of all rows."""
         try:
             parameters = self._loads(options) if options else None
             if not (parameters is None or isinstance(parameters, dict)):
@@ -320,6 +323,8 @@ class Items(Iterator[bytes]):
 class _Rows:
     """The instances of a ROWS frame, handed out in parts, and what all of them are asked with."""
 
+    __slots__ = ("_all", "_data", "_given", "_loads", "parameters")
+
     def __init__(
         self,
         loads: Callable[[bytes], object],
@@ -337,6 +342,8 @@ class _Rows:
         if start < self._given:
             self._all = self._read()
         self._given = start + count
+        if not start and count == len(self._all):
+            return self._all
         return self._all[start : self._given]
 
     def _read(self) -> list[object]:
@@ -387,6 +394,8 @@ def _refusal(problem: Problem) -> Reply:
 
 def _values(result: object, count: int) -> list[object] | None:
     """The answers one by one, if there is one for each of `count` rows."""
+    if type(result) is list:  # as most are
+        return result if len(result) == count else None
     if isinstance(result, dict):
         if len(result) != 1 or "predictions" not in result:
             return None  # what else it says may be of one request, or of all of them
