@@ -4,6 +4,7 @@ import json
 import threading
 import time
 
+import psutil
 import pytest
 
 PREDICT = """
@@ -95,6 +96,27 @@ def test_a_caller_who_hangs_up_is_499_and_the_next_one_is_answered(served):
     name = 'freelane_requests_total{operation="native.predict",status="499"}'
     assert waited(lambda: served.metrics().get(name) == 1)
     assert served.predict([0])[0] == 200
+
+
+def test_thousands_of_requests_leave_no_descriptor_open_and_no_memory_taken(served):
+    processes = [psutil.Process(served.process.pid)]
+    processes += processes[0].children(recursive=True)
+
+    def burst():
+        for number in range(200):
+            with served.caller() as caller:
+                body = b'{"instances": [0]}' if number % 4 else b'{"instances": '
+                for _ in range(4):
+                    caller.ask("POST", "/v1/endpoints/tiny/predict", body)
+            served.statuses(served.head(Authorization=None, Content_Length=0))
+
+    burst()
+    before = [(one.num_fds(), one.memory_info().rss) for one in processes]
+    for _ in range(3):
+        burst()
+    for one, (files, rss_bytes) in zip(processes, before, strict=True):
+        assert waited(lambda one=one, files=files: one.num_fds() <= files)
+        assert one.memory_info().rss < rss_bytes * 1.1
 
 
 def test_an_access_log_that_cannot_be_written_costs_no_answer(serve, tmp_path):
