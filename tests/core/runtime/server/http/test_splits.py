@@ -17,8 +17,10 @@ REQUESTS = [
     b"POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
     b"POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nother",
     b"POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
-    b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+    (
+        b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
+    ),
     b"POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nT: 1\r\n\r\n",
     b"GET /d HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     b"HEAD /e HTTP/1.1\r\nHost: h\r\n\r\n",
