@@ -4,6 +4,7 @@ The fields are those of `freelane.runtime.server.order`. What only the superviso
 when a server is started: `endpoint_order.server_order`.
 """
 
+from datetime import timedelta
 from pathlib import Path
 
 from freelane.contract.provider import RateLedger
@@ -11,6 +12,9 @@ from freelane.errors import ConfigError
 from freelane.model.endpoint import EndpointSpec, Engine, RateLimits
 from freelane_local import records
 from freelane_local.config import LocalDeployConfig
+
+ENGINE_TIMEOUT = timedelta(minutes=10)
+"""How long a text of an engine may take where nothing is said."""
 
 
 def wishes(spec: EndpointSpec, options: LocalDeployConfig, *, section: str) -> records.Document:
@@ -31,7 +35,7 @@ def wishes(spec: EndpointSpec, options: LocalDeployConfig, *, section: str) -> r
         "workers_max": max(1, spec.replicas.max),
         "max_batch_size": options.max_batch_size,
         "max_queue": options.max_queue,
-        "timeout_s": options.timeout.total_seconds(),
+        "timeout_s": _timeout(spec, options).total_seconds(),
         "start_timeout_s": options.start_timeout.total_seconds(),
         "park_after_s": options.park_after.total_seconds(),
         "worker_memory_bytes": options.worker_memory,
@@ -63,6 +67,12 @@ def rate_order(
         "subject": subject,
         **limits,
     }
+
+
+def _timeout(spec: EndpointSpec, options: LocalDeployConfig) -> timedelta:
+    """How long a request may take; an engine may first load a model as large as the memory."""
+    is_said = "timeout" in options.model_fields_set
+    return ENGINE_TIMEOUT if spec.engine is not None and not is_said else options.timeout
 
 
 def _engine(engine: Engine) -> records.Document:

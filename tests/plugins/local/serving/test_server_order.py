@@ -9,8 +9,8 @@ import pytest
 from freelane.contract.provider import RateLedger
 from freelane.errors import ConfigError
 from freelane.model.artifact import ArtifactHandle
-from freelane.model.endpoint import NO_RATE, EndpointSpec, RateLimits, Replicas
-from freelane.runtime.server.order import RateOrder, read
+from freelane.model.endpoint import NO_RATE, EndpointSpec, Engine, RateLimits, Replicas
+from freelane.runtime.server.order import EngineOrder, RateOrder, read
 from freelane_local import endpoint_order, server_order
 from freelane_local.config import LocalDeployConfig
 
@@ -106,3 +106,27 @@ def test_a_rate_is_told_without_the_databases_password(tmp_path):
 
 def test_no_limit_is_no_rate():
     assert server_order.rate_order(LEDGER, NO_RATE, **OWNED) is None
+
+
+LAMA = Engine(name="lama", url="http://127.0.0.1:1/v1", model="llama3.2", key_variable="LAMA_KEY")
+
+
+def test_an_engine_reaches_the_server_without_its_key(tmp_path):
+    lama = spec(engine=LAMA, files=(), script="", secrets=("LAMA_KEY",))
+    wished = server_order.wishes(
+        lama, LocalDeployConfig(warm_up="rows.json", python="venv"), section=SECTION
+    )
+    order = order_of(tmp_path, wished)
+    assert order.engine == EngineOrder(
+        url="http://127.0.0.1:1/v1", model="llama3.2", key_variable="LAMA_KEY"
+    )
+    assert order.warm_up is None
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [(LocalDeployConfig(), 600), (LocalDeployConfig(timeout=timedelta(seconds=60)), 60)],
+)
+def test_an_engine_may_take_longer_where_nothing_is_said(options, seconds):
+    assert server_order.wishes(spec(engine=LAMA), options, section=SECTION)["timeout_s"] == seconds
+    assert server_order.wishes(spec(), options, section=SECTION)["timeout_s"] == 60
