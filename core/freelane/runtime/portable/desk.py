@@ -76,7 +76,7 @@ class Desk:
         return self.answer(*frames.unpack_rows(payload))
 
     def answer(self, counts: list[int], options: bytes, data: bytes) -> list[Reply]:
-        """The same of its parts: the rows of each request, the parameters, the array of all rows."""
+        """The same of its parts: the rows of each request, the parameters, all rows in an array."""
         try:
             parameters = self._loads(options) if options else None
             if not (parameters is None or isinstance(parameters, dict)):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from freelane.runtime.portable import frames, loading, problems
+from freelane.runtime.portable import loading, problems
 from freelane.runtime.portable import task as tasks
 from freelane.runtime.portable.desk import Desk, Items
 from freelane.runtime.portable.frames import Hello, Kind
@@ -202,7 +202,7 @@ class Inline:
             rows = b"[%b]" % b",".join([ask.payload for ask in asks if ask.rows])
             counts = [ask.rows for ask in asks]
         try:
-            replies = desk.rows(frames.pack_rows(counts, first.parameters, rows))
+            replies = desk.answer(counts, first.parameters, rows)
         except Exception as error:  # noqa: BLE001 - one batch's bug ends no server
             _unforeseen(asks, error)
             replies = []
