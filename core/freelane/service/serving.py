@@ -134,6 +134,7 @@ class ServingService:
                     wired, spec, artifact, spec_hash=spec_hash, deadline=deadline, wait=wait
                 )
             if not self._is_other(there, artifact=artifact.id, spec_hash=spec_hash):
+                self._updating.settle_left(there)
                 return self._up(self._records.come_up(there, deadline=deadline)) if wait else there
             there = self._records.come_up(there, deadline=deadline)
             if there.state in UP:  # what ended instead makes room

@@ -106,6 +106,22 @@ class UpdatingService:
             wait=wait,
         )
 
+    def settle_left(self, endpoint: Endpoint) -> None:
+        """Settle a change of it that was interrupted, where no live process works on it."""
+        with self._workspace.store.read() as connection:
+            rows = operations.unfinished(
+                connection,
+                self._workspace.owner,
+                provider=endpoint.provider,
+                emulated=endpoint.emulated,
+                project=endpoint.project,
+                verb=Verb.UPDATE,
+                name=endpoint.name,
+            )
+        for row in rows:
+            if not intent.is_held_elsewhere(self._workspace, row):
+                self.settle(row)
+
     def settle(self, row: OperationRow) -> None:
         """Find out whether the provider was asked for an interrupted change, and record it.
 
