@@ -98,6 +98,31 @@ def decode_embeddings(body: bytes) -> list[str]:
     ]
 
 
+def decode_instances(body: bytes) -> list[str] | None:
+    """The texts of a predict request as Vertex AI's embedding models take it; None: it is another.
+
+    Raises:
+        BodyRefused: It is none; FieldRefused names the field.
+    """
+    fields = _fields(loads(body), "")
+    instances = fields.items("instances")
+    if not instances or not all(isinstance(i, dict) and "content" in i for i in instances):
+        return None
+    texts = []
+    for index, instance in enumerate(instances):
+        one = _fields(instance, f"instances[{index}]")
+        text = one.text("content")
+        one.end()
+        if not text:
+            raise one.refused("content", "is empty")
+        texts.append(text)
+    parameters = _fields(fields.take("parameters") or {}, "parameters")
+    parameters.hints("autoTruncate")
+    parameters.end()
+    fields.end()
+    return texts
+
+
 def _fields(document: JsonValue, where: str) -> Fields:
     if isinstance(document, dict):
         document = {_SNAKE.sub(_upper, name): value for name, value in document.items()}
@@ -274,6 +299,15 @@ def embedding_reply(vectors: Sequence[Sequence[float]]) -> bytes:
 def embeddings_reply(vectors: Sequence[Sequence[float]]) -> bytes:
     """The answer of batchEmbedContents."""
     return dumps({"embeddings": [{"values": vector} for vector in vectors]}, what="the answer")
+
+
+def instances_reply(vectors: Sequence[Sequence[float]], *, tokens: Sequence[int]) -> bytes:
+    """The answer of a predict request as Vertex AI's embedding models give it."""
+    predictions = [
+        {"embeddings": {"values": vector, "statistics": {"truncated": False, "token_count": count}}}
+        for vector, count in zip(vectors, tokens, strict=True)
+    ]
+    return dumps({"predictions": predictions}, what="the answer")
 
 
 def model_reply(name: str, *, methods: Sequence[str]) -> bytes:

@@ -129,6 +129,38 @@ def test_the_texts_to_embed_are_read():
     assert gemini.decode_embeddings(json.dumps(many).encode()) == ["ab", "c"]
 
 
+def test_the_instances_of_an_embedding_model_are_read():
+    body = {"instances": [{"content": "a"}, {"content": "b"}], "parameters": {"autoTruncate": True}}
+    assert gemini.decode_instances(json.dumps(body).encode()) == ["a", "b"]
+    answer = json.loads(gemini.instances_reply([[1.0], [2.0]], tokens=[3, 4]))
+    assert answer["predictions"][1] == {
+        "embeddings": {"values": [2.0], "statistics": {"truncated": False, "token_count": 4}}
+    }
+
+
+@pytest.mark.parametrize("instances", [[], [1], [{"x": 1}], [{"content": "a"}, "b"], None])
+def test_other_instances_are_not_for_an_embedding_model(instances):
+    assert gemini.decode_instances(json.dumps({"instances": instances}).encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"instances": [{"content": ""}]}, "instances[0].content"),
+        ({"instances": [{"content": 3}]}, "instances[0].content"),
+        ({"instances": [{"content": "a", "task_type": "X"}]}, "instances[0].taskType"),
+        ({"parameters": {"outputDimensionality": 3}}, "parameters.outputDimensionality"),
+        ({"parameters": 3}, "parameters"),
+        ({"more": 3}, "more"),
+    ],
+)
+def test_what_an_embedding_model_does_not_take_is_refused_by_name(fields, named):
+    body = json.dumps({"instances": [{"content": "a"}], **fields}).encode()
+    with pytest.raises(FieldRefused) as refusal:
+        gemini.decode_instances(body)
+    assert refusal.value.field == named
+
+
 @pytest.mark.parametrize(
     ("document", "named"),
     [

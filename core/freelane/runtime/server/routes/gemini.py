@@ -14,6 +14,7 @@ from freelane.runtime.portable.codec import JSON
 from freelane.runtime.portable.problems import Problem
 from freelane.runtime.server.admission import Admission
 from freelane.runtime.server.exchange import Exchange
+from freelane.runtime.server.routes.cutting import rough_count
 from freelane.runtime.server.routes.table import ErrorReply, Route
 from freelane.runtime.server.routes.text import (
     EVENTS,
@@ -101,6 +102,26 @@ def routes(name: str, admission: Admission) -> Iterator[Route]:
 def is_asked_by_its_sdk(exchange: Exchange) -> bool:
     """Whether google-genai asks, whose newer versions have /v1/models in common with OpenAI's."""
     return any(name in exchange.headers for name in _SDK_HEADERS)
+
+
+def embeds_instances(admission: Admission, exchange: Exchange) -> bool:
+    """Answer a predict request of Vertex AI's embedding models; False where it is another.
+
+    google-genai asks a published model for vectors so.
+
+    Raises:
+        Problem: It is refused.
+    """
+    hello = admission.hello
+    if hello is None or not hello.embeds:
+        return False
+    texts = read(exchange, gemini.decode_instances)
+    if texts is None:
+        return False
+    tokens = [rough_count([text]) for text in texts]
+    write = partial(gemini.instances_reply, tokens=tokens)
+    ask_vectors(admission, exchange, texts, write, form=form)
+    return True
 
 
 def models(name: str, admission: Admission) -> bytes:
