@@ -3,19 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
-from freelane.client import engines, show, texts
+from freelane.client import show, texts
 from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
-from freelane.client.models import find_model, newest_model
+from freelane.client.served import Served
 from freelane.client.session import Session
 from freelane.client.texts import TEXT_S, Drawn, Generation, Said
 from freelane.contract.provider import Provider
-from freelane.errors import ConfigError, DeadlineExceeded, ResourceNotFound
+from freelane.errors import DeadlineExceeded
 from freelane.model import artifact as model_artifact
 from freelane.model import endpoint as model
-from freelane.model.artifact import ArtifactHandle
 from freelane.model.generation import Piece
 from freelane.model.lifecycle import EndpointState
 from freelane.model.name import parse_address
@@ -24,9 +23,6 @@ from freelane.model.plan import Plan
 from freelane.model.prediction import JsonValue, PredictionRequest
 from freelane.model.resources import parse_duration
 from freelane.service.planning import Outlook
-
-if TYPE_CHECKING:
-    from freelane.client.specs import Drafted
 
 READY_S = 600.0
 """How long an endpoint may take to be READY, in seconds."""
@@ -177,17 +173,6 @@ class Endpoint:
         return show.card(f"endpoint {self.address}", self.to_json())
 
 
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """What is to be served, and where."""
-
-    provider: str
-    artifact: model_artifact.Artifact
-    there: ArtifactHandle | None
-    """The copy that the provider keeps already."""
-    engine: model.Engine | None
-
-
 class Endpoints:
     """Endpoints of this project; outside a project, of all of yours."""
 
@@ -204,10 +189,9 @@ class Endpoints:
         engine: str | None = None,
     ) -> Plan:
         """What `deploy` with these arguments would do; nothing is done."""
-        chosen = self._choose(artifact, engine)
-        provider, model_of, there = chosen.provider, chosen.artifact, chosen.there
-        handle = there or model_of.handle
-        drafted = self._draft(chosen, handle, name=name, ttl=ttl, script=script)
+        served = Served.choose(self._session, artifact, engine)
+        provider, model_of, there = served.provider, served.artifact, served.there
+        drafted = served.draft(name=name, ttl=ttl, script=script)
         spec = drafted.spec
         info, _config = self._session.provider_config(provider)
         existing = self._session.endpoint_records.existing(provider, spec.name)
@@ -230,7 +214,7 @@ class Endpoints:
             files=len(spec.files),
             upload_bytes=drafted.upload_bytes + (0 if there else model_of.size_bytes),
             artifact=model_of.id,
-            copy_from=None if there or chosen.engine else model_of.provider,
+            copy_from=served.copied_from,
             egress_bytes=0 if there else self._egress(model_of),
             ttl=spec.ttl,
             warnings=drafted.warnings,
@@ -280,16 +264,14 @@ class Endpoints:
         """
         deadline = self._session.workspace.deadline(timeout_s)
         begun = self._session.workspace.clock.now()
-        chosen = self._choose(artifact, engine)
-        provider, model_of, there = chosen.provider, chosen.artifact, chosen.there
+        served = Served.choose(self._session, artifact, engine)
         # Draft first: what does not hold in the project must not cost an upload.
-        self._draft(chosen, there or model_of.handle, name=name, ttl=ttl, script=script)
-        handle = there or self._bring(chosen)
-        drafted = self._draft(chosen, handle, name=name, ttl=ttl, script=script)
+        served.draft(name=name, ttl=ttl, script=script)
+        drafted = served.draft(name=name, ttl=ttl, script=script, handle=served.bring())
         record = self._session.serving.deploy(
             drafted.spec,
-            model_of,
-            provider=provider,
+            served.artifact,
+            provider=served.provider,
             spec_hash=drafted.spec_hash,
             deadline=deadline,
             wait=wait,
@@ -453,74 +435,4 @@ class Endpoints:
         provider, name = parse_address(address)
         return self._session.endpoint_records.get(
             provider, name, current=self._session.config.provider_for(Verb.DEPLOY)
-        )
-
-    def _choose(self, artifact: str | Artifact | Job | None, engine: str | None) -> "_Chosen":
-        config = self._session.config
-        config.require_project()
-        provider = config.provider_for(Verb.DEPLOY)
-        # First of all, for nothing in the project can mend it.
-        self._session.endpoint_records.deployer(self._session.resolve(provider))
-        if engine is None:
-            found, model_of = None, self._artifact(artifact)
-        elif artifact is None:
-            found = engines.engine_of(self._session, provider, engine)
-            model_of = engines.artifact_of(self._session, provider, found)
-        else:
-            raise ConfigError("name an artifact or an engine, not both")
-        there = self._session.artifacts.copy_at(model_of, provider)
-        return _Chosen(provider, model_of, there, found)
-
-    def _bring(self, chosen: "_Chosen") -> ArtifactHandle:
-        """Have the provider keep what is to be served."""
-        if chosen.engine is not None:
-            return engines.keep(self._session, chosen.provider, chosen.engine)
-        return self._session.artifacts.carry(chosen.artifact, chosen.provider)
-
-    def _artifact(self, artifact: str | Artifact | Job | None) -> model_artifact.Artifact:
-        if isinstance(artifact, Artifact):
-            return artifact.record
-        if artifact is not None:
-            named = artifact.id if isinstance(artifact, Job) else artifact
-            return find_model(self._session, named)
-        newest = newest_model(self._session)
-        if newest is not None:
-            return newest
-        raise ResourceNotFound(
-            f"project {self._session.config.project.name!r} has no trained model to deploy",
-            provider=self._session.config.provider_for(Verb.DEPLOY),
-            hint="freelane train",
-        )
-
-    def _draft(
-        self,
-        chosen: "_Chosen",
-        handle: ArtifactHandle,
-        *,
-        name: str | None,
-        ttl: str | timedelta | None,
-        script: str | None,
-    ) -> "Drafted[model.EndpointSpec]":
-        from freelane.client import specs  # noqa: PLC0415 - a listing pays for no drafting
-
-        _info, table = self._session.provider_config(chosen.provider)
-        options: object = getattr(table, "deploy", None)
-        if chosen.engine is not None:
-            if script is not None:
-                raise ConfigError("an engine runs no script: leave --script out")
-            return specs.engine_spec(
-                self._session.config,
-                chosen.engine,
-                options=options,
-                artifact=handle,
-                name=name,
-                ttl=ttl,
-            )
-        return specs.endpoint_spec(
-            self._session.config,
-            options=options,
-            artifact=handle,
-            name=name,
-            ttl=ttl,
-            script=script,
         )
