@@ -62,15 +62,17 @@ def test_the_same_deploy_again_returns_the_endpoint(freelane, digits, deployed):
     assert ran.document["endpoint"]["url"] == deployed["url"]
 
 
-def test_another_artifact_under_the_name_exits_6(freelane, digits, deployed):
+def test_another_artifact_takes_over_and_is_rolled_back(freelane, digits, deployed):
     other = freelane(
         "train", "--hyperparameter", "C=0.001", "--name", "other", "--json", cwd=digits
     )
     artifact = other.document["job"]["artifact"]
     ran = freelane("deploy", artifact, "--name", "digits", "--yes", "--json", cwd=digits)
-    assert ran.code == 6
-    assert ran.document["error"]["exit_code"] == 6
-    assert "freelane delete" in ran.document["error"]["hint"]
+    assert ran.code == 0
+    updated = ran.document["endpoint"]
+    assert (updated["url"], updated["artifact"]) == (deployed["url"], artifact)
+    back = freelane("deploy", "--rollback", "digits", "--json", cwd=digits).document["endpoint"]
+    assert (back["url"], back["artifact"]) == (deployed["url"], deployed["artifact"])
 
 
 def test_jobs_logs_and_endpoints_show_what_there_is(freelane, digits, trained, deployed):

@@ -124,11 +124,57 @@ def test_an_endpoint_that_takes_too_long_is_named_with_the_time(trained, freelan
     assert "--timeout" in ran.err
 
 
-def test_another_model_under_the_same_name_exits_6(served, freelane):
+def test_another_model_takes_the_place_of_the_first_and_a_rollback_brings_it_back(served, freelane):
+    before = freelane("endpoints", "--json").document["endpoints"][0]
     bring(freelane, 9)
+    assert freelane("plan", "deploy", "--json").document["plan"]["change"] == "update"
+
     ran = freelane("deploy")
+
+    assert ran.code == 0
+    assert "back to what it served before: freelane deploy --rollback tiny" in ran.err
+    now = freelane("endpoints", "--json").document["endpoints"][0]
+    assert (now["url"], now["created"]) == (before["url"], before["created"])
+    assert now["artifact"] != before["artifact"]
+    assert freelane("predict", "tiny", "--data", rows([1]), "-q").out == "9.0\n"
+
+    back = freelane("deploy", "--rollback", "tiny", "--json").document["endpoint"]
+
+    assert (back["state"], back["artifact"]) == ("READY", before["artifact"])
+    assert freelane("predict", "tiny", "--data", rows([1]), "-q").out == "2.0\n"
+
+
+def test_other_code_takes_the_place_of_what_serves(served, freelane):
+    Path("predict.py").write_text(
+        "def load(d): ...\ndef predict(m, rows): return [0 for _ in rows]\n"
+    )
+    assert freelane("deploy", "-q").code == 0
+    assert freelane("predict", "tiny", "--data", rows([1]), "-q").out == "0\n"
+
+
+def test_an_update_that_does_not_load_exits_1_and_changes_nothing(served, freelane):
+    before = freelane("endpoints", "--json").document["endpoints"][0]
+    Path("predict.py").write_text("def load(d): raise OSError('bad model')\ndef predict(m, i): 0\n")
+
+    ran = freelane("deploy")
+
+    assert ran.code == 1
+    assert "bad model; it goes on with what it served" in ran.err
+    now = freelane("endpoints", "--json").document["endpoints"][0]
+    assert (now["state"], now["artifact"]) == ("READY", before["artifact"])
+    assert "an update failed" in now["detail"]
+    assert freelane("predict", "tiny", "--data", rows([1]), "-q").out == "2.0\n"
+
+
+def test_nothing_to_roll_back_to_exits_6(served, freelane):
+    ran = freelane("deploy", "--rollback", "tiny")
     assert ran.code == 6
-    assert "hint: freelane delete local/tiny" in ran.err
+    assert "has served nothing else" in ran.err
+
+
+@pytest.mark.parametrize("words", [["tiny"], ["--name", "x"], ["--dry-run"], ["--ttl", "1h"]])
+def test_a_rollback_takes_nothing_else(project, freelane, words):
+    assert freelane("deploy", "--rollback", "tiny", *words).code == 2
 
 
 def test_a_predict_file_that_raises_at_load_exits_1_and_leaves_nothing(trained, freelane):
