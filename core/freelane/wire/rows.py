@@ -29,17 +29,26 @@ class Rows(msgspec.Struct, frozen=True, gc=False):
     """Rows of equal keys may share a batch: parameters and shape are the same. None: alone."""
 
 
+class _LargeRequest(msgspec.Struct):
+    instances: msgspec.Raw
+    parameters: msgspec.Raw = msgspec.Raw(b"null")
+
+
 class _Request(msgspec.Struct):
     instances: list[msgspec.Raw]
     parameters: msgspec.Raw = msgspec.Raw(b"null")
 
 
+_LARGE_REQUEST = msgspec.json.Decoder(_LargeRequest)
 _REQUEST = msgspec.json.Decoder(_Request)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _IN_NUMBERS = b"0123456789.-+eE \t\r\n"
 _PLAIN = re.compile(rb'\{"instances":\[([\[\],nul]*)\](?:,"parameters":null)?\}')
 _QUOTED = re.compile(rb'"([^"]*)"(\s*:)?')
 _MANY = 8  # rows: such a request is a batch of its own, unless their shape is quickly told
+_LARGE_BYTES = 256 * 2**10
+_COUNTED_ROWS = 4096
+_INNERMOST = re.compile(rb"\[[^\[\]]*\]")
 
 _known: dict[bytes, tuple[bytes, Shape]] = {}
 """Keys by what is left of plain requests without numbers: most have the shape of another."""
@@ -61,6 +70,8 @@ def read_rows(body: bytes) -> Rows:
         is_strange = is_doubtful(body, bare)
     if is_strange:
         return rows_of(decode_request(body))
+    if len(body) > _LARGE_BYTES and (many := _many_rows(body)) is not None:
+        return many
     try:
         request = _REQUEST.decode(body)
     except (msgspec.MsgspecError, RecursionError):
@@ -102,11 +113,16 @@ def rows_of(request: PredictionRequest) -> Rows:
     Raises:
         BodyRefused: They cannot be written as JSON.
     """
-    parameters = request.parameters
-    return _rows(
-        [dumps(instance) for instance in request.instances],
-        b"" if parameters is None else dumps(parameters),
-    )
+    parameters = b"" if request.parameters is None else dumps(request.parameters)
+    instances = request.instances
+    if len(instances) <= _MANY:
+        return _rows([dumps(instance) for instance in instances], parameters)
+    joined = dumps(instances)[1:-1]
+    first = _shape(dumps(instances[0]))
+    shape = None
+    if isinstance(first, bytes) and b'"' not in joined and _is_all(first, joined, len(instances)):
+        shape = first
+    return Rows(joined, len(instances), parameters, None if shape is None else (parameters, shape))
 
 
 def whole_request(rows: Rows) -> bytes:
@@ -123,6 +139,30 @@ def _learn(bare: bytes) -> tuple[bytes, Shape] | None:
     if len(_known) >= _MOST_KNOWN:
         _known.clear()
     return _known.setdefault(bare, (b"", match[1]))
+
+
+def _many_rows(body: bytes) -> Rows | None:
+    """A large request of very many rows of numbers, which is a batch of its own.
+
+    None where it is another one; an object for each row would cost more than all the rest.
+    """
+    try:
+        request = _LARGE_REQUEST.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    instances, parameters = bytes(request.instances).strip(), bytes(request.parameters)
+    if instances[:1] != b"[" or parameters[:1] not in {b"{", b"n"}:
+        return None
+    inside = instances[1:-1]
+    bare = without_digits(inside)
+    if b'"' in bare or b"{" in bare:
+        return None
+    while b"[" in bare:
+        bare = _INNERMOST.sub(b"", bare.replace(b"[]", b""))
+    count = bare.count(b",") + 1
+    if count <= _COUNTED_ROWS:
+        return None
+    return Rows(inside, count, b"" if parameters == b"null" else parameters)
 
 
 def _rows(raws: Sequence[msgspec.Raw | bytes], parameters: bytes) -> Rows:
@@ -153,8 +193,12 @@ def _common_shape(raws: Sequence[msgspec.Raw | bytes], joined: bytes) -> Shape |
         return None
     first = _shape(bytes(raws[0]))
     if isinstance(first, bytes) and b'"' not in joined:
-        alike = joined.translate(None, _IN_NUMBERS) == b",".join([first] * len(raws))
-        return first if alike else None
+        return first if _is_all(first, joined, len(raws)) else None
     if first is None or len(raws) > _MANY or any(_shape(bytes(raw)) != first for raw in raws):
         return None
     return first
+
+
+def _is_all(shape: bytes, joined: bytes, count: int) -> bool:
+    """Whether so many rows without texts are all of one shape."""
+    return joined.translate(None, _IN_NUMBERS) == b",".join([shape] * count)

@@ -1,6 +1,7 @@
 """The quick reader takes and refuses exactly what the careful one does."""
 
 import json
+import time
 
 import pytest
 from hypothesis import example, given
@@ -158,6 +159,13 @@ def test_rows_of_a_request_that_was_built_elsewhere_are_those_of_its_json():
     assert found == rows.read_rows(b'{"instances":[[1,2]],"parameters":{"a":1}}')
 
 
+def test_many_rows_that_were_built_elsewhere_have_the_key_of_their_shape():
+    many = rows.rows_of(PredictionRequest([[n, 2] for n in range(20)]))
+    assert (many.count, many.key) == (20, key([1, 2]))
+    assert rows.rows_of(PredictionRequest([[1, 2]] * 20 + [[1]])).key is None
+    assert rows.rows_of(PredictionRequest(["a"] * 20)).key is None
+
+
 def test_the_whole_request_is_written_from_its_rows():
     found = rows.read_rows(b'{"instances": [[1], [2]], "parameters": {"a": 1}}')
     assert json.loads(rows.whole_request(found)) == {
@@ -168,6 +176,43 @@ def test_the_whole_request_is_written_from_its_rows():
         "instances": [],
         "parameters": None,
     }
+
+
+LARGE = 300_000
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["1", "[]", "[1]", "[[1,2],[3]]", "null", "1.5e3", '"a"', '{"a":[1]}', "[[],[[]]]", "[true]"],
+)
+@pytest.mark.parametrize("after", [',"parameters":{"a":1}', ',"parameters":1'])
+def test_a_large_request_is_read_alike(row, after):
+    inside = ",".join([row] * (LARGE // (len(row) + 1) + 1))
+    body = f'{{"instances": [ {inside} ]{after}}}'.encode()
+    assert quickly(body) == carefully(body)
+
+
+@pytest.mark.parametrize(
+    "inside", [" " * LARGE, "[" + "1," * LARGE + "1]", "[" + " " * LARGE + "]"]
+)
+def test_a_large_request_may_have_few_rows(inside):
+    body = f'{{"instances":[{inside}]}}'.encode()
+    assert quickly(body) == carefully(body)
+
+
+def test_rows_of_mixed_kinds_are_counted_in_a_large_request():
+    inside = ",".join(["1", "[2,[3]]", "null", "[]"] * (LARGE // 10))
+    body = f'{{"instances":[{inside}]}}'.encode()
+    assert quickly(body) == carefully(body)
+
+
+@pytest.mark.parametrize("row", ["1,", '"\\ud83d\\ude00",', "[" * 9 + "]" * 9 + ",", "1e100,"])
+def test_the_largest_body_is_read_in_bounded_time(row):
+    count = (strict_json.MAX_BODY_BYTES - 40) // len(row)
+    body = b'{"instances":[' + (row * count).encode() + b"1]}"
+    begun = time.perf_counter()
+    assert rows.read_rows(body).count == count + 1
+    assert time.perf_counter() - begun < 20
 
 
 def test_no_more_shapes_are_known_by_heart_than_a_few():
