@@ -133,12 +133,58 @@ def test_a_caller_who_hangs_up_is_cancelled(ask, runner):
     assert runner.cancelled == runner.asks
 
 
-def test_invocations_of_other_content_types_go_to_the_models_own_code(ask, runner):
+def test_invocations_of_unknown_content_types_go_to_the_models_own_code(ask, runner):
     runner.invoke = lambda asked: (repr(asked).encode(), "text/x-own")
-    headers = {"content-type": "text/csv", "accept": "text/csv"}
+    headers = {"content-type": "text/x-mine", "accept": "text/x-own"}
+    runner.hello = type(runner.hello)("sagemaker", *[False] * 5)
     answer = ask("POST", "/invocations", b"1,2\n", headers)
     assert (answer.status, answer.kind) == (200, "text/x-own")
-    assert b"content_type='text/csv', accept='text/csv', body=b'1,2\\n'" in answer.answer
+    assert b"content_type='text/x-mine', accept='text/x-own', body=b'1,2\\n'" in answer.answer
+
+
+CSV, JSON, LINES_TYPE = "text/csv", "application/json", "application/x-ndjson"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "accept", "told", "expected"),
+    [
+        (CSV, b"1,2\nx,4\n", None, CSV, b"1,2\nx,4\n"),
+        (CSV, b"1,2\n", "*/*", CSV, b"1,2\n"),
+        (CSV, b"1,2\n", JSON, JSON, b'{"predictions": [[1, 2]]}'),
+        (JSON, b"[[1, 2]]", CSV, CSV, b"1,2\n"),
+        (JSON, b'{"instances": [[1, 2]]}', LINES_TYPE, LINES_TYPE, b"[1,2]\n"),
+        (LINES_TYPE, b"[1, 2]\n\n3\n", None, LINES_TYPE, b"[1,2]\n3\n"),
+        ("application/jsonlines", b'"a"\n', "application/*", JSON, b'{"predictions": ["a"]}'),
+    ],
+)
+def test_tables_and_lines_are_rows_of_a_batch_too(ask, runner, kind, body, accept, told, expected):
+    headers = {"content-type": kind, **({} if accept is None else {"accept": accept})}
+    answer = ask("POST", "/invocations", body, headers)
+    assert (answer.status, answer.kind, answer.answer) == (200, told, expected)
+    assert [asked.kind for asked in runner.asks] == [Kind.ROWS]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [(CSV, b"", 400), (CSV, b"\xff", 400), (LINES_TYPE, b"1\n{", 400), (JSON, b"[1e999]", 400)],
+)
+def test_what_is_not_of_its_kind_is_refused_before_the_model_is_asked(
+    ask, runner, kind, body, status
+):
+    assert ask("POST", "/invocations", body, {"content-type": kind}).status == status
+    assert not runner.asks
+
+
+def test_what_cannot_be_written_as_accepted_is_refused(ask):
+    headers = {"content-type": JSON, "accept": "image/png"}
+    assert ask("POST", "/invocations", b"[1]", headers).status == 406
+
+
+def test_large_tables_and_arrays_are_read_by_the_models_side(ask, runner):
+    ask("POST", "/invocations", b"1,2\n" * 10_000, {"content-type": CSV})
+    ask("POST", "/invocations", b"1,2\n", {"content-type": CSV, "accept": "application/x-npy"})
+    ask("POST", "/invocations", b"?", {"content-type": "application/x-npy"})
+    assert [asked.kind for asked in runner.asks] == [Kind.INVOKE] * 3
 
 
 @pytest.mark.parametrize("style", ["sagemaker", "predictor", None])
@@ -150,11 +196,6 @@ def test_json_invocations_of_other_styles_go_to_their_own_code(ask, runner, styl
 
 def test_json_invocations_may_be_a_bare_list(ask):
     assert ask("POST", "/invocations", [[1], [2]]).document == {"predictions": [[1], [2]]}
-
-
-def test_invocations_that_ask_for_csv_are_written_by_the_model_side(ask, runner):
-    ask("POST", "/invocations", [1], {"accept": "text/csv"})
-    assert [asked.kind for asked in runner.asks] == [Kind.INVOKE]
 
 
 @pytest.mark.parametrize("path", ["/ping", "/health"])

@@ -64,10 +64,11 @@ def test_an_invocation_is_answered_as_the_container_would(ask):
     assert answer.reply_headers["x-amzn-requestid"] == "request-1"
 
 
-def test_json_rows_of_invocations_are_batched(ask, runner):
+def test_rows_of_invocations_are_batched(ask, runner):
     ask("POST", INVOKE, [[1, 2]], JSON)
     ask("POST", INVOKE, b"1,2", {"content-type": "text/csv"})
-    assert [asked.kind for asked in runner.asks] == [Kind.ROWS, Kind.INVOKE]
+    ask("POST", INVOKE, b"1,2", {"content-type": "text/x-own"})
+    assert [asked.kind for asked in runner.asks] == [Kind.ROWS, Kind.ROWS, Kind.INVOKE]
 
 
 def test_custom_attributes_come_back(ask):

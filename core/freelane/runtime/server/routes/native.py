@@ -16,12 +16,10 @@ from freelane.runtime.server.routes.shared import (
     Body,
     Streamed,
     Whole,
-    ask_invoke,
+    ask_container,
     ask_rows,
     ask_stream,
-    batches_invoked_json,
     check_json,
-    list_in,
     native_form,
     rows_in,
 )
@@ -101,11 +99,12 @@ def _predict_whole(admission: Admission, exchange: Exchange, _named: dict[str, s
 
 
 def _invoke(admission: Admission, exchange: Exchange, _named: dict[str, str]) -> None:
-    accept = exchange.headers.get("accept")
-    kind, body = exchange.headers.get("content-type"), exchange.body
-    if batches_invoked_json(admission, kind, accept):
-        rows = list_in(body) if body.lstrip()[:1] == b"[" else rows_in(body)
-        ask_rows(admission, exchange, rows, Whole(admission, exchange, native_form))
-    else:
-        listener = Body(admission, exchange, native_form)
-        ask_invoke(admission, exchange, listener, body, kind=kind, accept=accept)
+    headers = exchange.headers
+    ask_container(
+        admission,
+        exchange,
+        Body(admission, exchange, native_form),
+        exchange.body,
+        kind=headers.get("content-type"),
+        accept=headers.get("accept"),
+    )

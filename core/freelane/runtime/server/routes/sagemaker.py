@@ -23,17 +23,13 @@ from freelane.runtime.server.routes.sagemaker_errors import (
 from freelane.runtime.server.routes.shared import (
     Body,
     Streamed,
-    Whole,
+    ask_container,
     ask_invoke,
-    ask_rows,
     ask_stream,
-    batches_invoked_json,
-    list_in,
-    rows_in,
+    container_rows,
 )
 from freelane.runtime.server.routes.table import Route
 from freelane.wire import sagemaker as wire
-from freelane.wire.rows import Rows
 
 _REFUSED = {
     f"x-amzn-sagemaker-{header}": f"{what}, which an endpoint of ours does not have"
@@ -90,20 +86,19 @@ def _answer(
 
 
 def _invoke(admission: Admission, exchange: Exchange, told: tuple[Header, ...]) -> None:
-    told = ((wire.VARIANT_HEADER, wire.VARIANT), *told)
     headers = exchange.headers
-    accept, kind = headers.get("accept"), headers.get("content-type")
-    if batches_invoked_json(admission, kind, accept):
-        try:
-            rows = _rows(exchange.body)
-        except Problem as problem:
-            admission.refuse(exchange, problem, answered_by_container)
-            return
-        listener = Whole(admission, exchange, answered_by_container, told)
-        ask_rows(admission, exchange, rows, listener)
-    else:
-        body = Body(admission, exchange, answered_by_container, told)
-        ask_invoke(admission, exchange, body, exchange.body, kind=kind, accept=accept)
+    told = ((wire.VARIANT_HEADER, wire.VARIANT), *told)
+    try:
+        ask_container(
+            admission,
+            exchange,
+            Body(admission, exchange, answered_by_container, told),
+            exchange.body,
+            kind=headers.get("content-type"),
+            accept=headers.get("accept"),
+        )
+    except Problem as problem:  # the container's own, as an application would hear of it
+        admission.refuse(exchange, problem, answered_by_container)
 
 
 def _stream(admission: Admission, exchange: Exchange, told: tuple[Header, ...]) -> None:
@@ -112,7 +107,7 @@ def _stream(admission: Admission, exchange: Exchange, told: tuple[Header, ...]) 
     hello, kind = admission.hello, headers.get("content-type")
     if (hello is None or hello.style == "native") and media_type(kind) == JSON:
         try:
-            rows = _rows(exchange.body)
+            rows = container_rows(exchange.body, JSON)
         except Problem as problem:
             if hello is not None:
                 admission.refuse(exchange, problem, answered_by_container)
@@ -124,10 +119,6 @@ def _stream(admission: Admission, exchange: Exchange, told: tuple[Header, ...]) 
     accept = headers.get(wire.ACCEPT_HEADER.lower())
     part = _Part(admission, exchange, told)
     ask_invoke(admission, exchange, part, exchange.body, kind=kind, accept=accept)
-
-
-def _rows(body: bytes) -> Rows:
-    return list_in(body) if body.lstrip()[:1] == b"[" else rows_in(body)
 
 
 class _Parts(Streamed):

@@ -3,7 +3,16 @@
 import json
 from collections.abc import Callable, Sequence
 
-from freelane.runtime.portable.codec import JSON, NDJSON, media_type
+from freelane.model.prediction import PredictionRequest
+from freelane.runtime.portable.codec import (
+    CSV,
+    JSON,
+    NDJSON,
+    accepted,
+    media_type,
+    read_csv,
+    write,
+)
 from freelane.runtime.portable.frames import Kind, pack_body, unpack_body
 from freelane.runtime.portable.problems import (
     BadRequest,
@@ -16,9 +25,13 @@ from freelane.runtime.server.admission import Admission, log
 from freelane.runtime.server.ask import Ask, Listener
 from freelane.runtime.server.exchange import Exchange, Header
 from freelane.runtime.server.routes.table import ErrorReply, Form
-from freelane.wire.rows import Rows, read_list, read_rows, whole_request
+from freelane.wire import quick_json
+from freelane.wire.rows import Rows, read_list, read_rows, rows_of, whole_request
 from freelane.wire.strict_json import BodyRefused
 
+_QUICKLY_READ = 16 * 2**10
+"""Bytes of CSV or lines: what has more is read by the model's side, where nobody waits for it."""
+_ROWS_IN = frozenset({JSON, NDJSON, CSV})
 _ROWS = Kind.ROWS  # an enum's member is slow to come by
 _TOO_LARGE = 413
 _UNPROCESSABLE = 422
@@ -67,18 +80,6 @@ def rows_in(body: bytes) -> Rows:
         raise refused(refusal) from refusal
 
 
-def list_in(body: bytes) -> Rows:
-    """The rows of a bare list.
-
-    Raises:
-        Problem: It is none.
-    """
-    try:
-        return read_list(body)
-    except BodyRefused as refusal:
-        raise refused(refusal) from refusal
-
-
 def ask_rows(admission: Admission, exchange: Exchange, rows: Rows, listener: Listener) -> None:
     """Have rows answered, together with others of their kind."""
     ask = Ask(
@@ -116,15 +117,50 @@ def ask_invoke(
     admission.ask(exchange, Ask(Kind.INVOKE, pack_body(head, body), listener, deadline))
 
 
-def batches_invoked_json(admission: Admission, kind: str | None, accept: str | None) -> bool:
-    """Whether a container route's body may be read here, as rows for a batch.
+def ask_container(
+    admission: Admission,
+    exchange: Exchange,
+    listener: "Body",
+    body: bytes,
+    *,
+    kind: str | None,
+    accept: str | None,
+) -> None:
+    """Have the body of a container route answered: as rows of a batch, or by the model's own code.
 
-    SageMaker's functions and Vertex's predictors want the body itself.
+    SageMaker's functions and Vertex's predictors want the body itself; a model in our own style
+    never sees one, and what it answers is written as its own code would.
+
+    Raises:
+        Problem: It is not what `kind` says, or can be answered in no kind that is accepted.
     """
     hello = admission.hello
-    if hello is None or hello.style != "native" or media_type(kind) != JSON:
-        return False
-    return accept is None or accept.strip() in {JSON, "*/*"}
+    if hello is not None and hello.style == "native":
+        given = media_type(kind)
+        wanted = given if accept is None or accept.strip() == "*/*" else accepted(accept)
+        is_quick = given == JSON or len(body) <= _QUICKLY_READ
+        if is_quick and given in _ROWS_IN and wanted in _ROWS_IN:
+            listener.wanted = wanted
+            ask_rows(admission, exchange, container_rows(body, given), listener)
+            return
+    ask_invoke(admission, exchange, listener, body, kind=kind, accept=accept)
+
+
+def container_rows(body: bytes, kind: str) -> Rows:
+    """The rows of a container route's body, of one of the kinds in _ROWS_IN.
+
+    Raises:
+        Problem: It is not of that kind.
+    """
+    if kind == CSV:
+        return rows_of(PredictionRequest(read_csv(body)))
+    try:
+        if kind == NDJSON:
+            lines = [line for line in body.splitlines() if line.strip()]
+            return rows_of(PredictionRequest([quick_json.loads(line) for line in lines]))
+        return read_list(body) if body.lstrip()[:1] == b"[" else read_rows(body)
+    except BodyRefused as refusal:
+        raise refused(refusal) from refusal
 
 
 class Whole(Listener):
@@ -146,20 +182,41 @@ class Whole(Listener):
 
     def done(self, payload: bytes) -> None:
         exchange = self._exchange
-        exchange.reply(200, payload, JSON, (*self._admission.headers(exchange), *self._headers))
+        headers = self._admission.headers(exchange)
+        exchange.reply(200, payload, JSON, (*headers, *self._headers) if self._headers else headers)
 
     def failed(self, problem: Problem) -> None:
         self._admission.refuse(self._exchange, problem, self._form)
 
 
 class Body(Whole):
-    """Answers with the body that the model's own code wrote."""
+    """Answers a container route: with what the model's own code wrote, or with rows' answers."""
 
-    __slots__ = ()
+    __slots__ = ("wanted",)
+
+    def __init__(
+        self,
+        admission: Admission,
+        exchange: Exchange,
+        form: Form,
+        headers: Sequence[Header] = (),
+    ) -> None:
+        super().__init__(admission, exchange, form, headers)
+        self.wanted: str | None = None
+        """The content type to write predictions in; None: the model's own code has written."""
 
     def done(self, payload: bytes) -> None:
-        head, body = unpack_body(payload)
-        body, kind, headers = self.write(body, str(json.loads(head)["content_type"]))
+        kind = self.wanted
+        try:
+            if kind is None:
+                head, payload = unpack_body(payload)
+                kind = str(json.loads(head)["content_type"])
+            elif kind != JSON:
+                payload = write(json.loads(payload)["predictions"], kind)
+        except Problem as problem:
+            self.failed(problem)
+            return
+        body, kind, headers = self.write(payload, kind)
         exchange = self._exchange
         told = (*self._admission.headers(exchange), *self._headers, *headers)
         exchange.reply(200, body, kind, told)

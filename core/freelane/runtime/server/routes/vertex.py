@@ -9,23 +9,21 @@ from freelane.runtime.portable.codec import JSON, NDJSON, media_type
 from freelane.runtime.portable.problems import Problem
 from freelane.runtime.server.admission import Admission
 from freelane.runtime.server.exchange import Exchange, Header
-from freelane.runtime.server.routes.gemini import form  # both tell google.rpc.Status
+from freelane.runtime.server.routes.gemini import embeds_instances, form
 from freelane.runtime.server.routes.shared import (
     Body,
     Streamed,
-    Whole,
     Written,
+    ask_container,
     ask_invoke,
     ask_rows,
     ask_stream,
-    batches_invoked_json,
-    list_in,
+    container_rows,
     refused,
     rows_in,
 )
 from freelane.runtime.server.routes.table import Form, Route
 from freelane.wire import vertex as wire
-from freelane.wire.rows import Rows
 from freelane.wire.strict_json import BodyRefused
 
 _PARENT = r"/v1(?:beta1)?/(?P<parent>projects/[^/]+/locations/[^/]+)"
@@ -82,6 +80,8 @@ def _unsupported(
 
 def _predict(name: str, admission: Admission, exchange: Exchange, named: Mapping[str, str]) -> None:
     resource = _resource(name, named)
+    if resource.name.startswith("publishers/") and embeds_instances(admission, exchange):
+        return
 
     def write(document: bytes) -> tuple[bytes, str, Sequence[Header]]:
         return wire.encode_reply(document, resource), JSON, ()
@@ -92,18 +92,15 @@ def _predict(name: str, admission: Admission, exchange: Exchange, named: Mapping
 
 def _raw(name: str, admission: Admission, exchange: Exchange, named: Mapping[str, str]) -> None:
     raw = _unwrapped(exchange)
-    told = _told(name, named)
-    accept = None if raw.is_wrapped else exchange.headers.get("accept")
-    if batches_invoked_json(admission, raw.content_type, accept):
-        rows = _rows(raw.data)
-        if raw.is_wrapped:
-            ask_rows(admission, exchange, rows, Written(admission, exchange, form, _wrapped))
-        else:
-            ask_rows(admission, exchange, rows, Whole(admission, exchange, form, told))
-        return
-    kind = _WrappedBody if raw.is_wrapped else Body
-    listener = kind(admission, exchange, form, told)
-    ask_invoke(admission, exchange, listener, raw.data, kind=raw.content_type, accept=accept)
+    answers = _WrappedBody if raw.is_wrapped else Body
+    ask_container(
+        admission,
+        exchange,
+        answers(admission, exchange, form, _told(name, named)),
+        raw.data,
+        kind=raw.content_type,
+        accept=None if raw.is_wrapped else exchange.headers.get("accept"),
+    )
 
 
 def _stream(name: str, admission: Admission, exchange: Exchange, named: Mapping[str, str]) -> None:
@@ -113,7 +110,7 @@ def _stream(name: str, admission: Admission, exchange: Exchange, named: Mapping[
     is_json = media_type(raw.content_type) == JSON
     if is_json and (hello is None or hello.style == "native"):
         try:
-            rows = _rows(raw.data)
+            rows = container_rows(raw.data, JSON)
         except Problem:
             if hello is not None:
                 raise
@@ -140,14 +137,6 @@ def _unwrapped(exchange: Exchange) -> wire.RawBody:
         return wire.read_raw(exchange.body, exchange.headers.get("content-type"))
     except BodyRefused as refusal:
         raise refused(refusal) from refusal
-
-
-def _rows(body: bytes) -> Rows:
-    return list_in(body) if body.lstrip()[:1] == b"[" else rows_in(body)
-
-
-def _wrapped(document: bytes) -> tuple[bytes, str, Sequence[Header]]:
-    return wire.wrap(document, JSON), JSON, ()
 
 
 class _WrappedBody(Body):
