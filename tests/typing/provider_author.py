@@ -18,6 +18,7 @@ from freelane.contract.provider import (
     Check,
     Checks,
     Deployer,
+    Generator,
     Inventory,
     Outcome,
     Predictor,
@@ -30,6 +31,7 @@ from freelane.errors import ResourceNotFound
 from freelane.model.artifact import ArtifactHandle, Manifest
 from freelane.model.call import HttpCall, HttpReply
 from freelane.model.endpoint import EndpointHandle, EndpointSpec, EndpointStatus
+from freelane.model.generation import Finish, Generation, GenerationRequest, Piece
 from freelane.model.job import JobHandle, JobSpec, JobStatus, LogPage
 from freelane.model.lifecycle import EndpointState, JobState
 from freelane.model.operation import Absent, Found, Operation, Resource, Unknown
@@ -131,6 +133,27 @@ class WidgetPredictor:
         return Prediction(predictions=[reply.status])
 
 
+class WidgetPieces:
+    def feed(self, data: bytes) -> list[Piece]:
+        return [Piece(text=data.decode())]
+
+    def end(self) -> list[Piece]:
+        return [Piece(finish=Finish.STOP)]
+
+
+class WidgetGenerator:
+    def prepare(
+        self, handle: EndpointHandle, request: GenerationRequest, *, stream: bool
+    ) -> HttpCall:
+        return HttpCall(method="POST", url=handle.ref, headers={"stream": str(stream)})
+
+    def parse(self, handle: EndpointHandle, reply: HttpReply) -> Generation:
+        return Generation(text=reply.body.decode())
+
+    def pieces(self, handle: EndpointHandle) -> WidgetPieces:
+        return WidgetPieces()
+
+
 class WidgetInventory:
     def resources(self, *, deadline: Deadline) -> Iterator[Resource]:
         yield from ()
@@ -149,6 +172,7 @@ def connect(config: WidgetConfig, context: ProviderContext) -> Provider:
     artifacts: Artifacts = WidgetArtifacts()
     deployer: Deployer = WidgetDeployer()
     predictor: Predictor = WidgetPredictor()
+    generator: Generator = WidgetGenerator()
     inventory: Inventory = WidgetInventory()
     return Provider(
         name=context.name,
@@ -157,6 +181,7 @@ def connect(config: WidgetConfig, context: ProviderContext) -> Provider:
         artifacts=artifacts,
         deployer=deployer,
         predictor=predictor,
+        generator=generator,
         inventory=inventory,
     )
 
