@@ -28,6 +28,7 @@ from freelane.model.endpoint import EndpointSpec
 from freelane.runtime import bundle
 
 WRITER = """
+import os
 import time
 
 def load(folder):
@@ -40,6 +41,9 @@ def generate(model, messages, parameters):
     if said == "break off":
         yield "so far"
         raise ValueError("no more")
+    if said == "die":
+        yield "so far"
+        os._exit(1)
     if said == "forever":
         while True:
             yield "word "
@@ -336,6 +340,16 @@ def test_openai_is_told_that_a_stream_breaks_off(writer):
     assert "so far" in found
 
 
+def test_openai_is_told_that_the_worker_died(servers):
+    with openai_client(servers("worker")) as client:
+        stream = client.chat.completions.create(model="m", messages=user("die"), stream=True)
+        with pytest.raises(openai.APIError):
+            list(stream)
+        client.max_retries = 5
+        answer = client.chat.completions.create(model="m", messages=user("hello"))
+    assert answer.choices[0].message.content == "hello "
+
+
 def test_openai_is_told_of_a_wrong_token(writer):
     stranger = Served(writer.url, "sk-somebody-else-and-long-enough")
     with openai_client(stranger) as client, pytest.raises(openai.AuthenticationError) as refusal:
@@ -508,6 +522,15 @@ def test_gemini_embeds(writer):
         assert [one.values for one in answer.embeddings] == [[1.0, 0.5], [3.0, 0.5]]
         config = types.EmbedContentConfig(output_dimensionality=1)
         with pytest.raises(errors.ClientError, match="outputDimensionality"):
+            client.models.embed_content(model="m", contents="a", config=config)
+
+
+def test_vertex_embeds_with_predict(writer):
+    with closing(vertex_client(writer)) as client:
+        answer = client.models.embed_content(model="text-embedding-005", contents=["a", "abc"])
+        assert [one.values for one in answer.embeddings] == [[1.0, 0.5], [3.0, 0.5]]
+        config = types.EmbedContentConfig(task_type="RETRIEVAL_QUERY")
+        with pytest.raises(errors.ClientError, match="taskType"):
             client.models.embed_content(model="m", contents="a", config=config)
 
 

@@ -1,11 +1,13 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from freelane.runtime.portable.frames import Hello, Kind
 from freelane.runtime.portable.problems import ModelError, RateExceeded, TimedOut
 from freelane.runtime.server.admission import Admission
-from freelane.runtime.server.routes import gemini, openai
+from freelane.runtime.server.routes import gemini, openai, vertex
 from freelane.wire import openai as wire
 
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -13,6 +15,40 @@ CONTENTS = [{"role": "user", "parts": [{"text": "hello"}]}]
 CHAT = "/v1/chat/completions"
 GENERATE = "/v1beta/models/any:generateContent"
 STREAM = "/v1beta/models/any:streamGenerateContent"
+PATHS = [
+    CHAT,
+    "/v1/completions",
+    "/v1/embeddings",
+    GENERATE,
+    STREAM,
+    "/v1beta/models/m:countTokens",
+    "/v1beta/models/m:embedContent",
+    "/v1beta/models/m:batchEmbedContents",
+]
+FIELDS = st.sampled_from(
+    [
+        "model",
+        "messages",
+        "role",
+        "content",
+        "text",
+        "type",
+        "parts",
+        "contents",
+        "prompt",
+        "input",
+        "stop",
+        "stream",
+        "max_tokens",
+        "stream_options",
+        "seed",
+        "n",
+        "requests",
+        "generationConfig",
+        "systemInstruction",
+        "stopSequences",
+    ]
+)
 
 
 class Writing:
@@ -301,6 +337,19 @@ def test_texts_are_embedded(ask, runner):
     assert answer.document == {"embeddings": [{"values": [1, 2]}, {"values": [3.5, 4]}]}
 
 
+def test_a_published_model_embeds_through_predict(asking, admission, runner):
+    ask = asking(vertex.routes("digits", admission))
+    path = "/v1/projects/p/locations/l/publishers/google/models/m:predict"
+    embeds(runner, [[1, 2]])
+    answer = ask("POST", path, {"instances": [{"content": "a"}]})
+    assert answer.document["predictions"][0]["embeddings"]["values"] == [1, 2]
+    rows = ask("POST", path, {"instances": [[1, 2]]})
+    assert rows.document["predictions"] == [[1, 2]]
+    runner.hello = Hello("native", True, False, True, False, False)  # noqa: FBT003
+    rows = ask("POST", path, {"instances": [{"content": "a"}]})
+    assert rows.document["predictions"] == [{"content": "a"}]
+
+
 @pytest.mark.parametrize("vectors", [[[1]], [], ["x", "y"], {"a": 1}])
 def test_vectors_that_are_none_are_the_server_s_error(ask, runner, vectors):
     embeds(runner, vectors)
@@ -353,6 +402,28 @@ def test_a_gemini_stream_that_fails_ends_with_the_error(ask, writes):
     writes("a", ModelError("the model raised KeyError"))
     answer = ask("POST", STREAM, {"contents": CONTENTS})
     assert answer.document[-1]["error"]["code"] == 500
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELDS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(path=st.sampled_from(PATHS), fields=st.dictionaries(FIELDS, VALUES, max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+def test_no_body_is_the_server_s_fault(ask, writes, runner, path, fields):
+    writes("a")
+    counts(runner, 1)
+    runner.answers[Kind.EMBED] = lambda asked: asked.listener.failed(ModelError("none"))
+    body = {"messages": MESSAGES, "contents": CONTENTS, "prompt": "x", "input": 3} | fields
+    names = ["messages", "contents", "prompt", "input"]
+    for kept in names:  # what one route wants the others refuse
+        document = {name: body[name] for name in body if name not in names or name == kept}
+        answer = ask("POST", path, document)
+        assert answer.status in {200, 400} or answer.document["error"]["message"] == "none"
+        assert answer.is_complete
 
 
 @pytest.mark.parametrize(
