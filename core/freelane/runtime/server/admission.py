@@ -88,7 +88,7 @@ class Admission:
 
     def finished(self, exchange: Exchange) -> None:
         """The exchange is over."""
-        exchange.on_gone = None  # it leads to the ask, and that back: a circle would have to be found
+        exchange.on_gone = None  # it leads to the ask, and that back: a circle costs a collection
         if self._tickets:
             self._tickets.pop(exchange, None)
 
