@@ -168,6 +168,9 @@ class Aftermath:
         elif self.verb == "deploy":
             self.expect(freelane("deploy", "--json"), 0)
             self.answers()
+        elif self.verb == "update":
+            self.expect(freelane(*COMMANDS["update"]), 0)
+            self.answers()
         elif self.verb == "delete":
             self.expect(freelane("delete", "tiny", "--json"), 0, 6)  # 6: it was gone already
         elif self.verb == "stop":
@@ -185,7 +188,7 @@ class Aftermath:
 
     def another(self) -> None:
         """Another command of the same name takes its place: what was begun is found out first."""
-        verb = "deploy" if self.verb == "delete" else self.verb
+        verb = "deploy" if self.verb in {"delete", "update"} else self.verb
         self.expect(freelane(verb, "--set", f"{verb}.env.OTHER='x'", "--json"), 0)
         if verb == "deploy":
             self.answers()
@@ -213,7 +216,7 @@ class Aftermath:
             self.faults.append(f"untracked: {ran.out}")
 
     def end(self) -> None:
-        if self.verb in {"deploy", "delete", "cleanup"}:
+        if self.verb in {"deploy", "update", "delete", "cleanup"}:
             self.expect(freelane("delete", "tiny", "--json"), 0, 6)
         else:
             for job in freelane("jobs", "--json").field("jobs"):
@@ -229,6 +232,7 @@ class Aftermath:
 COMMANDS = {
     "train": ("train", "--json"),
     "deploy": ("deploy", "--json"),
+    "update": ("deploy", "--set", "deploy.env.NEW='x'", "--json"),
     "delete": ("delete", "tiny", "--json"),
     "stop": ("stop", "tiny", "--json"),
     "cleanup": ("cleanup", "--delete", "--json"),
@@ -237,7 +241,7 @@ COMMANDS = {
 
 def lay_out(verb: str) -> None:
     """What has to be there before the command runs."""
-    if verb in {"delete", "cleanup"}:
+    if verb in {"update", "delete", "cleanup"}:
         freelane("deploy", "--json")
     if verb == "stop":
         freelane("train", "--script", "long.py", "--detach", "--json")

@@ -21,6 +21,8 @@ SCRIPT = Path(__file__).with_name("crash_points.py")
         ("deploy", "rerun", "KILL", 18, 9),
         ("deploy", "another", "KILL", 20, 12),
         ("deploy", "cleanup", "INT", 22, 12),
+        ("update", "rerun", "KILL", 8, 12),
+        ("update", "cleanup", "INT", 10, 16),
         ("delete", "rerun", "KILL", 6, 4),
         ("stop", "rerun", "KILL", 6, 5),
     ],
