@@ -203,3 +203,15 @@ def test_an_engine_is_no_model_of_the_project(served, freelane):
     )
     assert listed.code == 2
     assert "freelane deploy --model lama" in listed.err
+
+
+def test_a_row_of_text_is_answered_by_the_engine_too(served, freelane):
+    Path("rows.json").write_text(json.dumps(["hi", {"prompt": "ho"}]))
+    ran = freelane("predict", "lama", "--data", "rows.json", "--quiet")
+    assert (ran.code, ran.out) == (0, "llama3.2 says hi\nllama3.2 says ho\n")
+
+
+def test_doctor_looks_at_the_engine(served, freelane):
+    checks = freelane("doctor", "--provider", "local", "--json").document["checks"]
+    (check,) = [check for check in checks if check["subject"] == "model lama"]
+    assert check["outcome"] == "ok"
