@@ -22,6 +22,7 @@ MAX_DEPTH = 64
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _TO_SQUARE = bytes.maketrans(b"{}", b"[]")
+_PIECE = 4096  # brackets
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _LONGEST_INTEGER = 308  # digits; one more may be beyond a double
 _PERHAPS_HUGE = re.compile(rb"\d{200}|[eE]\+?0*[1-9]\d\d")  # else no number can be too large
@@ -119,8 +120,15 @@ def _deeper_than(body: bytes, limit: int) -> bool:
         left = shorter
     if not left:
         return False
-    steps = (1 if byte == ord("[") else -1 for byte in brackets)
-    return max(accumulate(steps)) > limit
+    # In pieces: a body of nothing but opening brackets is refused after the first of them.
+    depth = 0
+    for start in range(0, len(brackets), _PIECE):
+        steps = (1 if byte == ord("[") else -1 for byte in brackets[start : start + _PIECE])
+        depths = list(accumulate(steps, initial=depth))
+        if max(depths) > limit:
+            return True
+        depth = depths[-1]
+    return False
 
 
 def _finite(literal: str) -> float:
