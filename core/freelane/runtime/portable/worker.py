@@ -14,7 +14,6 @@ import gc
 import json
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -22,7 +21,7 @@ from collections import deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Callable
 
-from . import frames, loading, problems
+from . import deaf, frames, loading, problems
 from .desk import Desk
 from .frames import Kind
 
@@ -50,7 +49,8 @@ def run(folder: Path, task: ServingTask, environ: Mapping[str, str], descriptor:
     channel = _channel(descriptor)
     os.register_at_fork(after_in_child=channel.close)  # the server waits for the last end to close
     threading.Thread(target=_outlive, args=(channel.fileno(),), daemon=True).start()
-    _ignore_signals()
+    deaf.be_deaf()
+    deaf.let_forks_hear()
     try:
         desk = Desk(loading.load(folder, task, loading.model_of(environ)))
     except BaseException as error:  # noqa: BLE001 - the user's code may raise anything
@@ -60,7 +60,7 @@ def run(folder: Path, task: ServingTask, environ: Mapping[str, str], descriptor:
             channel.sendall(frames.frame(Kind.FAILED, 0, json.dumps({"error": reason}).encode()))
         return loading.FAILED
     gc.freeze()  # what is loaded stays: looking at it anew would hold up a call now and then
-    _ignore_signals()  # what the user's code imports may have set others
+    deaf.be_deaf()  # what the user's code imports may have set others
     with contextlib.suppress(_Ended):
         Worker(desk, channel).work()
     return 0
@@ -174,18 +174,6 @@ def _channel(descriptor: int) -> socket.socket:
         return socket.socket(fileno=moved)
     os.set_inheritable(descriptor, False)  # noqa: FBT003 - it is the function's own
     return socket.socket(fileno=descriptor)
-
-
-def _ignore_signals() -> None:
-    own = os.getpid()
-
-    def ignore(number: int, _frame: object) -> None:
-        if os.getpid() != own:  # a process that the user's code has forked ends as any other
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-
-    signal.signal(signal.SIGTERM, ignore)
-    signal.signal(signal.SIGINT, ignore)
 
 
 def _outlive(descriptor: int) -> None:
