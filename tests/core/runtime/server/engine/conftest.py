@@ -63,6 +63,8 @@ class LocalEngine:
         self.answer = answer
         self.asked = []
         self.connections = 0
+        self.left = asyncio.Event()
+        """A connection was ended by whoever asked."""
         self._tasks = set()
 
     async def connected(self, reader, writer):
@@ -85,6 +87,7 @@ class LocalEngine:
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
+            self.left.set()
             writer.close()
             self._tasks.discard(task)
 

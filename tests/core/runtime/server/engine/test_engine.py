@@ -309,6 +309,35 @@ def test_connections_are_used_again_while_they_are_fresh(asking):
     assert asking(streaming("x"), use) == 1
 
 
+def test_a_connection_that_is_idle_for_long_is_given_up(asking, monkeypatch):
+    monkeypatch.setattr("freelane.runtime.server.engine.outgoing.KEEP_IDLE_S", 0.05)
+
+    async def use(asking):
+        await asking.generate()
+        async with asyncio.timeout(5):
+            await asking.local.left.wait()
+        heard = await asking.generate()
+        return heard, asking.local.connections
+
+    heard, connections = asking(streaming("x"), use)
+    assert heard.items == ["x"]
+    assert connections == 2
+
+
+def test_an_engine_that_ends_an_idle_connection_is_asked_on_another(asking):
+    async def answer(asked):
+        await asked.stream("x")
+        asked.writer.close()
+
+    async def use(asking):
+        for _ in range(3):
+            heard = await asking.generate()
+            await asyncio.sleep(0.02)
+        return heard
+
+    assert asking(answer, use).items == ["x"]
+
+
 def test_rows_are_chats(asking):
     async def answer(asked):
         said = asked.document["messages"][-1]["content"]
