@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -188,11 +189,20 @@ def test_a_metric_reported_to_vertex_tuning_becomes_a_live_metric(run):
     assert json.loads((run.output / "metrics.jsonl").read_text()) == {"r2": 0.5, "step": 3}
 
 
-def test_a_script_that_logs_an_experiment_and_writes_through_gcsfs_trains_unmodified(run):
+@pytest.fixture
+def bare_python(tmp_path):
+    """A Python without any package: the clouds' own SDKs are not there."""
+    venv.create(tmp_path / "bare", symlinks=True)
+    return tmp_path / "bare" / "bin" / "python"
+
+
+def test_a_script_that_logs_an_experiment_and_writes_through_gcsfs_trains_unmodified(
+    run, bare_python
+):
     run.write("trainer/__init__.py", "")
     run.write("trainer/task.py", (SCRIPTS / "vertex_experiment.py").read_text())
     run.channel("train", {"part-0.csv": "1\n2\n", "part-1.csv": "3\n"})
-    code, out, err = run("trainer/task.py", hyperparameters={"epochs": 2})
+    code, out, err = run("trainer/task.py", hyperparameters={"epochs": 2}, python=bare_python)
     assert code == 0, err
     assert 'params {"epochs": 2}' in out
     lines = (run.output / "metrics.jsonl").read_text().splitlines()
