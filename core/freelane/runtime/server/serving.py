@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 DONE = 0
 USAGE = 2
 LOAD_FAILED = 3
-_OK = 200
+_DONE_WELL = frozenset({200, 202})
 _BACKLOG = 2048
 _GARBAGE = 10_000
 """A request leaves no circles: objects are looked through for them more seldom than by default."""
@@ -76,8 +76,9 @@ class _Used:
     def __init__(self, file: Path) -> None:
         self._use = LastUse(file)
 
-    def answered(self, _exchange: Exchange, operation: str, status: int, _sent: int) -> None:
-        if status == _OK and not operation.startswith(("health.", "ops.")):
+    def answered(self, exchange: Exchange, _operation: str, status: int, _sent: int) -> None:
+        # All that asks the model is a POST; 202 is an asynchronous invocation.
+        if status in _DONE_WELL and exchange.method == "POST":
             self._use.note()
 
 
