@@ -238,6 +238,26 @@ def test_an_empty_message_is_refused(project, freelane, message):
     assert freelane("chat", f"--message={message}").code == 2
 
 
+def test_a_message_that_is_too_long_is_refused(project, freelane):
+    ran = freelane("chat", "-m", "x" * 1_000_001)
+    assert (ran.code, "longer than 1,000,000 characters" in ran.err) == (2, True)
+
+
+def test_standard_input_that_is_no_text_is_refused(served):
+    ran = subprocess.run(
+        [sys.executable, "-m", "freelane", "chat"], input=b"\xff", capture_output=True
+    )
+    assert (ran.returncode, ran.stdout) == (2, b"")
+
+
+def test_what_a_model_writes_cannot_command_the_terminal(served, talk):
+    terminal = talk()
+    terminal.say("\x16\x1b]0;title\x16\x07")  # as typed: Ctrl-V before each
+    terminal.until("1 ")
+    assert "\x1b]0;" not in terminal.until("1, ")
+    assert terminal.leave() == 0
+
+
 def test_a_conversation_has_no_document(project):
     terminal = Terminal("chat", "--json")
     try:

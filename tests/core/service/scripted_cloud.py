@@ -392,7 +392,7 @@ class Writer:
         return HttpCall("POST", f"http://{self.cloud.name}/{handle.name}", {}, b"s" * stream)
 
     def parse(self, handle: EndpointHandle, reply: HttpReply) -> Generation:
-        if reply.status != 200:
+        if reply.status == 429:
             raise RateLimited("too fast", provider=self.cloud.name, quota_id="requests", limit=2)
         return Generation(text=reply.body.decode())
 

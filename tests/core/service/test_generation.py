@@ -112,6 +112,12 @@ def test_a_streams_refusal_teaches_the_providers_limit(asker, cloud):
     assert cloud.requests == 2
 
 
+def test_a_streamed_call_that_is_answered_whole_is_one_piece(asker):
+    one = asker()
+    one.line.status = 203
+    assert [(piece.text, piece.finish) for piece in one.stream()] == [("one two", Finish.STOP)]
+
+
 def test_a_provider_that_writes_no_text_is_refused_unsent(asker, cloud):
     one = asker(writes=False)
     with pytest.raises(CapabilityUnsupported):
