@@ -395,6 +395,7 @@ class Connection(asyncio.Protocol):
         call, self._call = self._call, None
         if call is None:
             return
+        call.on_gone = None  # it may lead back here: no circle is left for the collector
         crowd = self._crowd
         crowd.finished(call, call.status, call.sent)
         if call.closes:
