@@ -23,7 +23,7 @@ FORBIDDEN = [
     "freelane.errors",
     "freelane.registry",
     "freelane_local",
-    "google",
+    "google.api_core",
     "httpx",
     "importlib.metadata",
     "pluggy",
