@@ -121,6 +121,9 @@ def test_no_request_changes_the_numbers_of_another(desk):
     assert ask(made, [[1]], [[2.5]], [[3]]) == [[[1]], [[2.5]], [[3]]]
 
     assert [call.dtype.kind for call in calls(made)] == ["i", "i", "f", "i"]
+    for _ in range(20):
+        ask(made, [[1]], [[2.5]])
+    assert made.hello.batches
 
 
 def test_a_ragged_request_fails_alone(desk):

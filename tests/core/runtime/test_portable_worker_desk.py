@@ -150,6 +150,42 @@ def test_only_the_culprit_fails(desk, capsys):
     assert capsys.readouterr().err.count("ZeroDivisionError") == 1
 
 
+def test_one_bad_request_of_many_is_found_in_a_few_calls(desk):
+    made = desk(CALLS, ANSWER=lambda rows: [10 // row for row in rows])
+    ask(made, [1])
+
+    found = ask(made, *([1], [2]) * 10, [0], *([5], [10]) * 20, [1, 2, 0])
+
+    assert [number for number, each in enumerate(found) if not isinstance(each, list)] == [20, 61]
+    assert found[:2] == [[10], [5]]
+    assert found[-3:-1] == [[2], [1]]
+    assert len(calls(made)) - 2 <= 9 + 2 * 8
+    times = [sum(call.count(10) for call in calls(made))]
+    assert max(times) <= 20 * 3
+
+
+def test_a_model_that_can_take_one_request_alone_is_found_out(desk):
+    made = desk(
+        """
+def predict(calls, rows):
+    calls.append(list(rows))
+    if len(rows) > 1:
+        raise RuntimeError("one at a time")
+    return rows
+"""
+    )
+    ask(made, [0])
+
+    for _ in range(7):
+        assert ask(made, [1], [2]) == [[1], [2]]
+    assert made.hello.batches
+    assert ask(made, [1], [2]) == [[1], [2]]
+
+    assert not made.hello.batches
+    assert ask(made, [1], [2]) == [[1], [2]]
+    assert calls(made)[-2:] == [[1], [2]]
+
+
 def test_rows_that_a_failed_call_had_changed_are_given_anew(desk):
     made = desk(
         """

@@ -1,13 +1,14 @@
 """Takes what is asked of a model, in the frames' form, and answers it: a worker's inner half.
 
 Rows of several requests are one call of the model wherever their answers can be told apart again.
-No request's failure is another's: what fails together is run once more, each request alone.
+No request's failure is another's: what fails together is run again, in the end each request alone.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Callable
 
@@ -26,6 +27,8 @@ Reply = tuple[bool, bytes]
 
 _Running = Generator[bytes, None, bytes]
 _PLAIN = (int, float, str, list, dict, bool, type(None))
+_FEW = 8
+_OFTEN = 8
 _MEMORY = "the model ran out of memory, for this request alone too"
 
 
@@ -46,6 +49,8 @@ class Desk:
         self._shares = model.batches
         self._is_proven = False
         """One request alone was answered with one item a row."""
+        self._in_vain = 0
+        """How often in a row requests failed together of which each went well alone."""
         self._hello = self._told()
 
     @property
@@ -99,23 +104,48 @@ class Desk:
         if not self._shares or len(counts) == 1:
             return self._each(asked, start, counts, may_halve=may_halve)
         size, is_out_of_memory = sum(counts), False
+        is_ours = False
         try:
             rows = asked.part(start, size)
             result = handler.collected(self._model.together(rows, counts, asked.parameters))
             values = _values(result, size)
             if values is not None:
+                self._in_vain = 0
                 return self._split(values, counts)
             self._set_apart()
         except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
             is_out_of_memory = failing.is_out_of_memory(error)
-        if not is_out_of_memory:
+            is_ours = isinstance(error, Problem)  # rows that make no one array
+        if is_ours:
             return self._each(asked, start, counts)
+        if not is_out_of_memory:
+            return self._narrowed(asked, start, counts)
         failing.free_memory()
         if not may_halve:
             return [_refusal(OutOfMemory(_MEMORY))] * len(counts)
         number, half = _middle(counts)
         first = self._shared(asked, start, counts[:number], may_halve=False)
         return first + self._shared(asked, start + half, counts[number:], may_halve=False)
+
+    def _narrowed(self, asked: _Rows, start: int, counts: list[int]) -> list[Reply]:
+        """The replies to requests of which one made all of them fail: it is looked for in groups.
+
+        One bad request of 64 costs 16 calls more, where 64 might take longer than anybody waits.
+        """
+        if not self._shares:
+            return self._each(asked, start, counts)
+        if len(counts) <= _FEW:
+            each = self._each(asked, start, counts)
+            self._in_vain += all(is_document for is_document, _ in each)
+            if self._in_vain == _OFTEN:
+                self._set_apart()
+            return each
+        replies, size = [], math.isqrt(len(counts))
+        for first in range(0, len(counts), size):
+            group = counts[first : first + size]
+            replies += self._shared(asked, start, group)
+            start += sum(group)
+        return replies
 
     def _each(
         self, asked: _Rows, start: int, counts: list[int], *, may_halve: bool = True
