@@ -120,10 +120,18 @@ def test_no_request_changes_the_numbers_of_another(desk):
 
     assert ask(made, [[1]], [[2.5]], [[3]]) == [[[1]], [[2.5]], [[3]]]
 
-    assert [call.dtype.kind for call in calls(made)] == ["i", "i", "f", "i"]
-    for _ in range(20):
-        ask(made, [[1]], [[2.5]])
-    assert made.hello.batches
+    assert [call.tolist() for call in calls(made)] == [[[1]], [[1], [3]], [[2.5]]]
+    assert [call.dtype.kind for call in calls(made)] == ["i", "i", "f"]
+
+
+def test_requests_of_several_shapes_are_answered_in_their_order(desk):
+    made = desk("np.ndarray")
+    ask(made, [[1]])
+
+    found = ask(made, [[1]], [[2, 3], [4, 5]], [[6], [7]], [[8, 9]], [[0.5]])
+
+    assert found == [[[1]], [[2, 3], [4, 5]], [[6], [7]], [[8, 9]], [[0.5]]]
+    assert len(calls(made)) == 4
 
 
 def test_a_ragged_request_fails_alone(desk):

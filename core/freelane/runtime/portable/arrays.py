@@ -68,25 +68,27 @@ class Arrays:
             raise Unprocessable(f"the instances have to be numbers of the kind {self._dtype}")
         return array.astype(self._dtype)
 
-    def joined(self, rows: Sequence[object], counts: Sequence[int]) -> Array:
-        """The rows of several requests as one array: for each what it would be alone.
+    def joined(
+        self, rows: Sequence[object], counts: Sequence[int]
+    ) -> list[tuple[Array, Sequence[int]]]:
+        """The rows of several requests as arrays, each with the numbers of the requests in it.
+
+        A request's rows are what they would be alone: whole numbers stay so beside fractions.
 
         Raises:
-            Unprocessable: They do not go together, or one of them is refused by itself.
+            Unprocessable: One of them is refused by itself.
         """
         if self._dtype is not None:  # the kind of number is the same for all
-            return self.of(rows)
-        parts: list[Array] = []
+            return [(self.of(rows), range(len(counts)))]
+        alike: dict[object, tuple[list[Array], list[int]]] = {}
         start = 0
-        for count in counts:
-            parts.append(self.of(rows[start : start + count]))
+        for number, count in enumerate(counts):
+            part = self.of(rows[start : start + count])
             start += count
-        first = parts[0]
-        for part in parts:
-            if part.shape[1:] != first.shape[1:] or part.dtype.kind != first.dtype.kind:
-                raise Unprocessable("the requests are not all of one shape")
-        array: Array = self._numpy.concatenate(parts)
-        return array
+            parts, numbers = alike.setdefault((part.shape[1:], part.dtype.kind), ([], []))
+            parts.append(part)
+            numbers.append(number)
+        return [(self._numpy.concatenate(parts), numbers) for parts, numbers in alike.values()]
 
 
 def wanted(function: Callable[..., object]) -> Arrays | None:

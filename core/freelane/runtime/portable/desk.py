@@ -108,7 +108,7 @@ class Desk:
         try:
             rows = asked.part(start, size)
             result = handler.collected(self._model.together(rows, counts, asked.parameters))
-            values = _values(result, size)
+            values = handler.one_by_one(result, size)
             if values is not None:
                 self._in_vain = 0
                 return self._split(values, counts)
@@ -179,7 +179,7 @@ class Desk:
             for count in counts:
                 rows = asked.part(start, count)
                 result = handler.collected(self._model.predict(rows, asked.parameters))
-                values = _values(result, count)
+                values = handler.one_by_one(result, count)
                 if values is None:
                     return _refusal(OutOfMemory(_MEMORY))
                 found += values
@@ -193,7 +193,7 @@ class Desk:
     def _document(self, result: object, count: int) -> bytes:
         """What one request alone is answered; and whether rows of several may share a call."""
         if self._shares and count:
-            values = _values(result, count)
+            values = handler.one_by_one(result, count)
             if values is not None:
                 self._is_proven = True
                 return self._listed(values)
@@ -420,20 +420,6 @@ def _raised(error: BaseException) -> Problem:
 
 def _refusal(problem: Problem) -> Reply:
     return False, write(problem)
-
-
-def _values(result: object, count: int) -> list[object] | None:
-    """The answers one by one, if there is one for each of `count` rows."""
-    if type(result) is list:  # as most are
-        return result if len(result) == count else None
-    if isinstance(result, dict):
-        if len(result) != 1 or "predictions" not in result:
-            return None  # what else it says may be of one request, or of all of them
-        result = result["predictions"]
-    if not isinstance(result, list):
-        tolist = getattr(result, "tolist", None)
-        result = tolist() if callable(tolist) else codec.plain(result)
-    return result if isinstance(result, list) and len(result) == count else None
 
 
 def _middle(counts: list[int]) -> tuple[int, int]:

@@ -90,3 +90,17 @@ def items(result: object) -> Iterator[object]:
     found = result if isinstance(result, Iterator) else codec.plain(result)
     for item in found if isinstance(found, (list, Iterator)) else [found]:
         yield codec.plain(item, "prediction")
+
+
+def one_by_one(result: object, count: int) -> list[object] | None:
+    """The answers one by one, if there is one for each of `count` rows."""
+    if type(result) is list:  # as most are
+        return result if len(result) == count else None
+    if isinstance(result, dict):
+        if len(result) != 1 or "predictions" not in result:
+            return None  # what else it says may be of one request, or of all of them
+        result = result["predictions"]
+    if not isinstance(result, list):
+        tolist = getattr(result, "tolist", None)
+        result = tolist() if callable(tolist) else codec.plain(result)
+    return result if isinstance(result, list) and len(result) == count else None

@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Callable
 
 from . import arrays, codec
-from .handler import Handler, Reply, collected, write
+from .handler import Handler, Reply, collected, one_by_one, write
 from .problems import Unprocessable
 from .text import Text
 
@@ -41,10 +41,23 @@ class NativeHandler(Handler):
     def together(
         self, rows: list[object], counts: Sequence[int], parameters: dict[str, object] | None
     ) -> object:
-        """The same, with arrays joined as each request's own would be."""
+        """The same, with arrays joined of requests whose own are alike."""
         if self._arrays is None:
             return self._called(rows, parameters)
-        return self._called(self._arrays.joined(rows, counts), parameters)
+        groups = self._arrays.joined(rows, counts)
+        if len(groups) == 1:
+            return self._called(groups[0][0], parameters)
+        answers: list[list[object]] = [[] for _ in counts]
+        for array, numbers in groups:
+            own = [counts[number] for number in numbers]
+            values = one_by_one(collected(self._called(array, parameters)), sum(own))
+            if values is None:
+                return None
+            start = 0
+            for number, count in zip(numbers, own):
+                answers[number] = values[start : start + count]
+                start += count
+        return [value for values in answers for value in values]
 
     def invoke(self, body: bytes, content_type: str | None, accept: str | None) -> Reply:
         """Any of the four content types, in and out."""
