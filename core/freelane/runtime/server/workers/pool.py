@@ -170,7 +170,7 @@ class Pool:
         """A worker's call is over."""
         self._observer.batch(rows, requests, seconds)
         self._backoff.succeeded()
-        if self._is_replaced(worker):
+        if self._replaced and self._is_replaced(worker):
             self._end(worker, "memory")
             return
         queued = len(self._queue)

@@ -25,7 +25,7 @@ from freelane.runtime.server.workers.launch import Launch
 _READ_BYTES = 64 * 1024
 """At a time; memory for more costs more each time than the rest of a small answer's reading."""
 _HELLO, _FAILED, _ROWS = Kind.HELLO, Kind.FAILED, Kind.ROWS  # a member is slow to come by
-_ITEM, _END, _PROBLEM = Kind.ITEM, Kind.END, Kind.PROBLEM
+_REPLY, _ITEM, _END, _PROBLEM = Kind.REPLY, Kind.ITEM, Kind.END, Kind.PROBLEM
 _STREAMS = frozenset({Kind.STREAM, Kind.GENERATE})
 _CANCEL_GRACE_S = 2.0
 """A stream that nobody reads any more has to end by then."""
@@ -243,11 +243,19 @@ class Worker:
             self._ended()
             return
         try:
-            self._waiting += self._reader.feed(data)
-            self._handle()
+            found = self._reader.feed(data)
+            if len(found) == 1 and found[0][0] is _REPLY and not self._waiting:
+                self._answered(*found[0])
+            else:
+                self._waiting += found
+                self._handle()
         except (frames.FrameError, ValueError, KeyError, TypeError):
             traceback.print_exc()
             self._lose()
+
+    def _answered(self, kind: Kind, call: int, payload: bytes) -> None:
+        if call == self.calls and self.state is _BUSY:
+            self._told(kind, payload)
 
     def _handle(self) -> None:
         waiting = self._waiting
@@ -257,8 +265,8 @@ class Worker:
                 self._greeted(payload)
             elif kind is _FAILED:
                 self._reason = str(json.loads(payload)["error"])
-            elif call == self.calls and self.state is _BUSY:
-                self._told(kind, payload)
+            else:
+                self._answered(kind, call, payload)
 
     def _greeted(self, payload: bytes) -> None:
         told = json.loads(payload)

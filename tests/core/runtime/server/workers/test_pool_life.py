@@ -157,6 +157,31 @@ def test_a_model_larger_than_the_limit_is_not_loaded_again_and_again(running, mo
     run(story())
 
 
+def test_workers_that_end_leave_no_descriptor_open(running):
+    async def story():
+        async with running() as pool:
+            before = psutil.Process().num_fds()
+            for _ in range(5):
+                old = pool.pool.pids()[0]
+                os.kill(old, signal.SIGKILL)
+                await pool.until(lambda old=old: old not in pool.pool.pids())
+                assert (await pool.answer(1)).document
+            await pool.until(lambda: psutil.Process().num_fds() == before)
+
+    run(story())
+
+
+def test_a_worker_that_is_stopped_is_one_that_hangs(running):
+    async def story():
+        async with running(timeout_s=0.5) as pool:
+            os.kill(pool.pool.pids()[0], signal.SIGSTOP)
+            assert (await pool.answer(1)).problem.status == 504
+            assert (await pool.answer(2)).document
+            assert pool.seen.ends == ["timeout"]
+
+    run(story())
+
+
 def test_draining_answers_what_is_under_way_and_refuses_what_comes(running):
     async def story():
         async with running() as pool:
