@@ -276,3 +276,17 @@ def test_an_endpoint_that_waits_for_a_card_can_be_deleted(cloud, monkeypatch):
     second = cloud.deploy(name="second")
     cloud.delete(second)
     assert cloud.status(second).state is EndpointState.DELETED
+
+
+def test_variables_that_steer_a_python_are_the_models_and_not_the_servers(cloud, tmp_path):
+    (tmp_path / "shadow").mkdir()
+    (tmp_path / "shadow" / "msgspec.py").write_text("raise ImportError('the wrong one')")
+    (tmp_path / "shadow" / "steered.py").write_text("BY = 'PYTHONPATH'")
+    script = """
+        def load(folder): ...
+        def predict(model, instances):
+            import steered
+            return [steered.BY]
+    """
+    handle = cloud.ready(script, env={"PYTHONPATH": str(tmp_path / "shadow")})
+    assert cloud.predict(handle).predictions == ["PYTHONPATH"]

@@ -12,6 +12,7 @@ import pytest
 
 from freelane.errors import ConfigError, EndpointNotReady, ResourceNotFound
 from freelane.model.endpoint import Outcome
+from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.model.operation import Verb
 from freelane_local.config import LocalDeployConfig
@@ -267,3 +268,16 @@ def test_a_killed_new_server_is_started_again_before_it_takes_over(cloud, kill, 
 
     assert cloud.decided(handle).outcome is Outcome.DONE
     assert cloud.predict(handle).predictions == [-2]
+
+
+def test_a_supervisor_that_is_killed_in_an_update_takes_both_servers_along(cloud, kill, wait_until):
+    handle = cloud.ready()
+    operation = cloud.operation(verb=Verb.UPDATE)
+    cloud.updater.update(handle, cloud.spec(SLOW), operation, deadline=cloud.deadline())
+    wait_until(lambda: len(cloud.record(handle, "status.json")["servers"]) == 2)
+
+    kill(cloud.supervisor(handle))
+
+    seen = cloud.wait(handle, EndpointState.FAILED)
+    assert seen.cause is FailureCause.INTERRUPTED
+    wait_until(lambda: not cloud.processes())
