@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from freelane.runtime.server.http.limits import Limits, allow_connections
 
 _BACKLOG = 2048
 _LOOK_S = 0.02
+_ACCEPTED_AT_ONCE = 16
+"""The loop takes one connection a turn from each socket; a turn may be a call of the model long."""
 
 
 class Listener:
@@ -40,9 +43,9 @@ class Listener:
     async def start(self) -> None:
         """Begin to take connections."""
         self._crowd.sweep()
-        for sock in self._sockets:
+        for one in [twin for sock in self._sockets for twin in _twins(sock)]:
             server = await self._crowd.loop.create_server(
-                lambda: Connection(self._crowd), sock=sock, backlog=_BACKLOG
+                lambda: Connection(self._crowd), sock=one, backlog=_BACKLOG
             )
             self._servers.append(server)
 
@@ -69,3 +72,10 @@ class Listener:
         crowd.close()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0)  # the transports close in the loop's next turn
+
+
+def _twins(sock: socket.socket) -> list[socket.socket]:
+    """The socket, and others that take connections from the same queue."""
+    # Not sock.dup(), which would make all of them blocking.
+    more = [socket.socket(fileno=os.dup(sock.fileno())) for _ in range(_ACCEPTED_AT_ONCE - 1)]
+    return [sock, *more]

@@ -135,6 +135,18 @@ def test_strangers_who_never_finish_keep_nobody_out(listen, request_of):
         assert listened.listener.connections <= 200
 
 
+def test_a_loop_that_is_seldom_free_takes_many_connections_in_a_turn(listened):
+    with contextlib.ExitStack() as held:
+        listened.loop.call_soon_threadsafe(time.sleep, 0.5)
+        for _ in range(64):
+            held.enter_context(listened.connect())
+        turns = 0
+        while listened.listener.connections < 64:
+            listened.do(lambda: None)
+            turns += 1
+        assert turns < 20
+
+
 def test_no_more_connections_are_taken_than_files_may_be_open(monkeypatch):
     asked = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 4096))
