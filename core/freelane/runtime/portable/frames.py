@@ -38,6 +38,9 @@ LARGEST_FRAME = 256 * 2**20
 """A longer one is a broken peer: its connection ends."""
 _HEAD = struct.Struct("!IBI")
 HEAD_BYTES = _HEAD.size
+_NUMBER = struct.Struct("!I")
+_ONE = struct.Struct("!III")
+_REPLY_HEAD = struct.Struct("!BI")
 
 
 class Kind(IntEnum):
@@ -129,13 +132,19 @@ class Reader:
 
 def pack_rows(counts: list[int], parameters: bytes, rows: bytes) -> bytes:
     """The payload of ROWS; `rows` is the JSON array of all rows."""
+    if len(counts) == 1:  # as most are where time counts most: with one caller
+        return _ONE.pack(1, counts[0], len(parameters)) + parameters + rows
     sizes = struct.pack(f"!I{len(counts)}II", len(counts), *counts, len(parameters))
     return b"".join((sizes, parameters, rows))
 
 
 def unpack_rows(payload: bytes) -> tuple[list[int], bytes, bytes]:
     """Number of rows of each request, the parameters, the JSON array of all rows."""
-    (count,) = struct.unpack_from("!I", payload)
+    (count,) = _NUMBER.unpack_from(payload)
+    if count == 1:
+        _, rows, size = _ONE.unpack_from(payload)
+        start = _ONE.size + size
+        return [rows], payload[_ONE.size : start], payload[start:]
     *counts, size = struct.unpack_from(f"!{count}II", payload, 4)
     start = 8 + 4 * count
     return list(counts), payload[start : start + size], payload[start + size :]
@@ -143,9 +152,12 @@ def unpack_rows(payload: bytes) -> tuple[list[int], bytes, bytes]:
 
 def pack_replies(replies: list[tuple[bool, bytes]]) -> bytes:
     """The payload that answers ROWS: of each request whether it is a document, and the bytes."""
+    if len(replies) == 1:
+        ((is_document, data),) = replies
+        return _REPLY_HEAD.pack(is_document, len(data)) + data
     pieces = []
     for is_document, data in replies:
-        pieces += [struct.pack("!BI", is_document, len(data)), data]
+        pieces += [_REPLY_HEAD.pack(is_document, len(data)), data]
     return b"".join(pieces)
 
 
@@ -154,7 +166,7 @@ def unpack_replies(payload: bytes) -> list[tuple[bool, bytes]]:
     found = []
     start = 0
     while start < len(payload):
-        is_document, size = struct.unpack_from("!BI", payload, start)
+        is_document, size = _REPLY_HEAD.unpack_from(payload, start)
         found.append((bool(is_document), payload[start + 5 : start + 5 + size]))
         start += 5 + size
     return found
@@ -162,10 +174,10 @@ def unpack_replies(payload: bytes) -> list[tuple[bool, bytes]]:
 
 def pack_body(head: bytes, body: bytes) -> bytes:
     """A JSON head before a raw body."""
-    return struct.pack("!I", len(head)) + head + body
+    return _NUMBER.pack(len(head)) + head + body
 
 
 def unpack_body(payload: bytes) -> tuple[bytes, bytes]:
     """Its opposite."""
-    (size,) = struct.unpack_from("!I", payload)
+    (size,) = _NUMBER.unpack_from(payload)
     return payload[4 : 4 + size], payload[4 + size :]
