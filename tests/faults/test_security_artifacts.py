@@ -82,8 +82,8 @@ def test_a_model_that_was_swapped_while_it_is_served_is_not_loaded_again(freelan
     assert served(freelane, project, ours["id"])["endpoint"]["state"] == "READY"
     swap(ours, theirs)
     (folder,) = [path.parent for path in (store / "endpoints").glob("*/token")]
-    worker = json.loads((folder / "status.json").read_text())["worker"]
-    os.kill(worker["pid"], signal.SIGKILL)
+    (server,) = json.loads((folder / "status.json").read_text())["servers"]
+    os.kill(server["pid"], signal.SIGKILL)
 
     def failed():
         seen = json.loads((folder / "status.json").read_text())
