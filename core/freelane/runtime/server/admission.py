@@ -15,7 +15,7 @@ from freelane.runtime.portable.problems import Problem
 from freelane.runtime.portable.rates import Ticket
 from freelane.runtime.server.ask import Ask, Listener, Runner
 from freelane.runtime.server.exchange import Exchange, Header
-from freelane.runtime.server.routes.table import Form
+from freelane.runtime.server.table import Form
 
 _SERVER_ERROR = 500
 

@@ -7,7 +7,7 @@ from freelane.runtime.portable.access import Access
 from freelane.runtime.portable.problems import Problem, UnsupportedType
 from freelane.runtime.server.admission import Admission, log
 from freelane.runtime.server.exchange import Exchange, Header
-from freelane.runtime.server.routes.table import Found, Table
+from freelane.runtime.server.table import Found, Table
 
 
 class Watcher(Protocol):

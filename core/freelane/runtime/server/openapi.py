@@ -3,13 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from importlib.metadata import version
 
 import msgspec
 
-from freelane import __version__
 from freelane.model.prediction import JsonValue
 from freelane.runtime.server.descriptions import DESCRIPTIONS, SCHEMAS, TAGS, Described
-from freelane.runtime.server.routes.table import Route
+from freelane.runtime.server.table import Route
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _UNDESCRIBED = Described(tag="Other", summary="")
@@ -44,7 +44,7 @@ def document(name: str, routes: Iterable[Route]) -> dict[str, JsonValue]:
         "openapi": "3.1.0",
         "info": {
             "title": f"Freelane endpoint {name}",
-            "version": __version__,
+            "version": version("freelane"),
             "summary": "One model, by the protocols of several clouds.",
         },
         "servers": [{"url": "/"}],

@@ -27,7 +27,7 @@ from freelane.runtime.server.life import Life
 from freelane.runtime.server.order import Order
 from freelane.runtime.server.routes.assembly import assemble
 from freelane.runtime.server.routes.shared import native_form
-from freelane.runtime.server.routes.table import Table
+from freelane.runtime.server.table import Table
 
 if TYPE_CHECKING:
     from freelane.runtime.server.rates import LedgerRates
@@ -103,6 +103,8 @@ class Server:
         access = _access(order)
         sock = self._socket()
         self._life.start()
+        # Taken away before the user's code may run in this process: it may hold a password.
+        ledger_url = os.environ.pop("FREELANE_DATABASE_URL", None)
         runner = _runner(
             order, on_ready=self._came_up, on_failed=self._failed, observer=self._counts
         )
@@ -119,7 +121,7 @@ class Server:
             _write_ready(order, {"error": reason})
             sys.stderr.write(f"freelane: {reason}\n")
             return LOAD_FAILED
-        rates = await self._rates()
+        rates = await self._rates(ledger_url)
         listener = Listener(self._app(access, runner, rates), Limits(), sockets=[sock])
         self._watch(listener, runner)
         port = sock.getsockname()[1]
@@ -162,14 +164,14 @@ class Server:
                 f"{order.host}:{order.port} cannot be listened on: {error.strerror}"
             ) from error
 
-    async def _rates(self) -> "LedgerRates | None":
+    async def _rates(self, url: str | None) -> "LedgerRates | None":
         rate = self._order.rate
         if rate is None:
             return None
         # SQLAlchemy comes with it: only who has a rate pays for that.
         from freelane.runtime.server.rates import LedgerRates  # noqa: PLC0415
 
-        rates = LedgerRates(rate, url=os.environ.pop("FREELANE_DATABASE_URL", None))
+        rates = LedgerRates(rate, url=url)
         await rates.start()
         return rates
 

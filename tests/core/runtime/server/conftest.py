@@ -15,7 +15,7 @@ from freelane.runtime.server.app import ServerApp
 from freelane.runtime.server.ask import Ask
 from freelane.runtime.server.exchange import Exchange
 from freelane.runtime.server.routes.shared import native_form
-from freelane.runtime.server.routes.table import Table
+from freelane.runtime.server.table import Table
 
 
 class MemoryExchange(Exchange):

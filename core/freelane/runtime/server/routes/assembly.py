@@ -18,7 +18,7 @@ from freelane.runtime.server.routes import (
     vertex,
 )
 from freelane.runtime.server.routes.shared import native_form
-from freelane.runtime.server.routes.table import Route
+from freelane.runtime.server.table import Route
 
 
 def assemble(

@@ -15,7 +15,6 @@ from freelane.runtime.portable.problems import Problem
 from freelane.runtime.server.admission import Admission
 from freelane.runtime.server.exchange import Exchange
 from freelane.runtime.server.routes.cutting import rough_count
-from freelane.runtime.server.routes.table import ErrorReply, Route
 from freelane.runtime.server.routes.text import (
     EVENTS,
     ask_count,
@@ -24,6 +23,7 @@ from freelane.runtime.server.routes.text import (
     field_of,
     read,
 )
+from freelane.runtime.server.table import ErrorReply, Route
 from freelane.wire import gemini
 
 _PLACE = r"/v1(?:beta1)?/(?:projects/[^/:]+/locations/[^/:]+/)?"

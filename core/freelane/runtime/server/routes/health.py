@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from freelane.runtime.portable.problems import Unavailable
 from freelane.runtime.server.exchange import Exchange
-from freelane.runtime.server.routes.table import Form, Route
+from freelane.runtime.server.table import Form, Route
 
 _ALIVE = b'{"status":"alive"}'
 _READY = b'{"status":"ready"}'

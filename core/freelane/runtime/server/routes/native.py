@@ -23,7 +23,7 @@ from freelane.runtime.server.routes.shared import (
     native_form,
     rows_in,
 )
-from freelane.runtime.server.routes.table import Route
+from freelane.runtime.server.table import Route
 from freelane.wire.container import SAGEMAKER_HEALTH_PATH, SAGEMAKER_PREDICT_PATH
 from freelane.wire.native import predict_path
 

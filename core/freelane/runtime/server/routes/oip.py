@@ -4,15 +4,15 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.metadata import version
 from urllib.parse import unquote
 
-from freelane import __version__
 from freelane.runtime.portable.codec import JSON
 from freelane.runtime.portable.problems import ModelError, Problem, Unavailable
 from freelane.runtime.server.admission import Admission
 from freelane.runtime.server.exchange import Exchange, Header
 from freelane.runtime.server.routes.shared import Written, ask_rows, refused
-from freelane.runtime.server.routes.table import ErrorReply, Route
+from freelane.runtime.server.table import ErrorReply, Route
 from freelane.wire import oip as wire
 from freelane.wire.rows import rows_of
 from freelane.wire.strict_json import BodyRefused
@@ -58,7 +58,7 @@ def routes(
 
 
 def _server(exchange: Exchange, _named: dict[str, str]) -> None:
-    exchange.reply(200, wire.server_metadata(__version__))
+    exchange.reply(200, wire.server_metadata(version("freelane")))
 
 
 def _live(exchange: Exchange, _named: dict[str, str]) -> None:

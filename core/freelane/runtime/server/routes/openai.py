@@ -16,8 +16,8 @@ from freelane.runtime.server.admission import Admission
 from freelane.runtime.server.exchange import Exchange
 from freelane.runtime.server.routes import gemini
 from freelane.runtime.server.routes.cutting import rough_count
-from freelane.runtime.server.routes.table import ErrorReply, Route
 from freelane.runtime.server.routes.text import EVENTS, ask_text, ask_vectors, field_of, read
+from freelane.runtime.server.table import ErrorReply, Route
 from freelane.wire import openai
 
 _BASE = "/v1"

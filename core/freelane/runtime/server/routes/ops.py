@@ -5,7 +5,7 @@ from functools import cache
 
 from freelane.runtime.server.counts import Counts
 from freelane.runtime.server.exchange import Exchange
-from freelane.runtime.server.routes.table import Form, Route
+from freelane.runtime.server.table import Form, Route
 
 
 def routes(

@@ -28,7 +28,7 @@ from freelane.runtime.server.routes.shared import (
     ask_stream,
     container_rows,
 )
-from freelane.runtime.server.routes.table import Route
+from freelane.runtime.server.table import Route
 from freelane.wire import sagemaker as wire
 
 _REFUSED = {

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from freelane.runtime.portable.problems import BadRequest, Problem
 from freelane.runtime.server.routes.shared import native_error
-from freelane.runtime.server.routes.table import ErrorReply
+from freelane.runtime.server.table import ErrorReply
 from freelane.wire import sagemaker as wire
 from freelane.wire.strict_json import BodyRefused
 

@@ -24,7 +24,7 @@ from freelane.runtime.portable.problems import (
 from freelane.runtime.server.admission import Admission, log
 from freelane.runtime.server.ask import Ask, Listener
 from freelane.runtime.server.exchange import Exchange, Header
-from freelane.runtime.server.routes.table import ErrorReply, Form
+from freelane.runtime.server.table import ErrorReply, Form
 from freelane.wire import quick_json
 from freelane.wire.rows import Rows, read_list, read_rows, rows_of, whole_request
 from freelane.wire.strict_json import BodyRefused

@@ -21,7 +21,7 @@ from freelane.runtime.server.ask import Ask, Listener
 from freelane.runtime.server.exchange import Exchange
 from freelane.runtime.server.routes.cutting import Cutter, rough_count
 from freelane.runtime.server.routes.shared import Written, check_json, refused
-from freelane.runtime.server.routes.table import Form
+from freelane.runtime.server.table import Form
 from freelane.wire.fields import FieldRefused
 from freelane.wire.sse import KIND as EVENTS
 from freelane.wire.strict_json import BodyRefused

@@ -22,7 +22,7 @@ from freelane.runtime.server.routes.shared import (
     refused,
     rows_in,
 )
-from freelane.runtime.server.routes.table import Form, Route
+from freelane.runtime.server.table import Form, Route
 from freelane.wire import vertex as wire
 from freelane.wire.strict_json import BodyRefused
 
