@@ -85,7 +85,7 @@ def test_numbers_come_back_exactly(values):
         {None: 1},
         {1.5: math.nan},
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_msgspec_writes_in_its_own_way_is_written_as_ever(foreign):
     for value in ([foreign], [[1, foreign]], [{"a": foreign}], {"a": foreign}, [1, (foreign,)]):
