@@ -375,6 +375,16 @@ def test_an_answer_too_large_for_a_frame_is_an_error_of_the_model(work):
     assert problems.read(payload).message == "the model's answer is 300 MiB, more than 256"
 
 
+def test_an_error_that_names_what_is_no_text_is_told_as_text(work):
+    # A file's name may be one: bytes that are no UTF-8 stand as halves of surrogate pairs.
+    worker = work("def load(d): pass\ndef predict(m, rows): raise ValueError('caf\\udce9')")
+    worker.hello()
+
+    worker.ask(1)
+
+    assert worker.predictions().message == "the model raised ValueError: caf?"
+
+
 def test_what_is_no_frame_ends_it(work):
     worker = work(DOUBLE)
     worker.hello()

@@ -172,7 +172,9 @@ def read(data: bytes) -> Problem:
     """Its opposite; what is no problem either is told as the model's error."""
     try:
         document = json.loads(data)
-        problem = Problem(str(document["message"]), headers=dict(document["headers"]))
+        # What the user's code raised may name a file whose name is no text: no protocol tells that.
+        message = str(document["message"]).encode("utf-8", "replace").decode("utf-8")
+        problem = Problem(message, headers=dict(document["headers"]))
         problem.details = dict(document["details"])
         problem.status, problem.type = int(document["status"]), str(document["type"])
     except (ValueError, KeyError, TypeError):

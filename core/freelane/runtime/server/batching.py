@@ -57,7 +57,7 @@ def answer(ask: Ask, payload: bytes) -> None:
         try:
             ask.listener.done(payload)
         except Exception:  # noqa: BLE001 - one listener's bug costs no other its answer
-            traceback.print_exc()
+            _fail_after_all(ask)
 
 
 def item(ask: Ask, payload: bytes) -> bool:
@@ -68,7 +68,7 @@ def item(ask: Ask, payload: bytes) -> bool:
         return ask.listener.item(payload)
     except Exception:  # noqa: BLE001 - a listener's bug ends its own stream
         traceback.print_exc()
-        fail(ask, Problem("the server failed; see its log"))
+        fail(ask, _unforeseen())
         return True
 
 
@@ -79,7 +79,7 @@ def end(ask: Ask, payload: bytes) -> None:
         try:
             ask.listener.ended(payload)
         except Exception:  # noqa: BLE001 - as above
-            traceback.print_exc()
+            _fail_after_all(ask)
 
 
 def fail(ask: Ask, problem: Problem) -> None:
@@ -89,7 +89,20 @@ def fail(ask: Ask, problem: Problem) -> None:
         try:
             ask.listener.failed(problem)
         except Exception:  # noqa: BLE001 - as above
-            traceback.print_exc()
+            _fail_after_all(ask)
+
+
+def _fail_after_all(ask: Ask) -> None:
+    """What was to be told cannot be: whoever waits is told that, and does not wait for ever."""
+    traceback.print_exc()
+    try:
+        ask.listener.failed(_unforeseen())
+    except Exception:  # noqa: BLE001 - then no words of ours can be told
+        traceback.print_exc()
+
+
+def _unforeseen() -> Problem:
+    return Problem("the server failed; see its log")
 
 
 class Queue:

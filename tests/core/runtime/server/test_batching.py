@@ -184,6 +184,26 @@ def test_a_listener_that_raises_is_told_of_in_the_log_alone(tell, capfd):
     assert "AttributeError" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("tell", [answer, end, fail])
+def test_who_cannot_be_told_what_came_is_told_that_it_failed(tell, capfd):
+    class Choosy(Heard):
+        def __getattribute__(self, name):
+            if name in {"done", "ended"}:
+                raise KeyError("a bug")
+            return super().__getattribute__(name)
+
+        def failed(self, problem):
+            if problem.status != 500:
+                raise KeyError("a bug")
+            super().failed(problem)
+
+    ask = ask_of()
+    ask.listener = Choosy()
+    tell(ask, Unavailable("no words for it") if tell is fail else b"")
+    assert [problem.status for problem in told(ask)] == [500]
+    assert "a bug" in capfd.readouterr().err
+
+
 @given(
     st.lists(
         st.tuples(
