@@ -127,7 +127,7 @@ class Inline:
         What is not answered within the grace fails with 503.
         """
         self._refusal = self._refusal or Unavailable("the endpoint is ending")
-        if self._queue or self._stream is not None:
+        if not self._is_quiet():
             self._when_quiet = self._loop.create_future()
             await asyncio.wait([self._when_quiet], timeout=grace_s)
         self._queue.fail_all(Unavailable("the endpoint is ending"))
@@ -258,8 +258,11 @@ class Inline:
 
     def _look_for_quiet(self) -> None:
         quiet = self._when_quiet
-        if quiet is not None and not quiet.done() and not self._queue and self._stream is None:
+        if quiet is not None and not quiet.done() and self._is_quiet():
             quiet.set_result(None)
+
+    def _is_quiet(self) -> bool:
+        return not self._queue and (self._stream is None or self._stream.ask.is_over)
 
 
 class _Stream:

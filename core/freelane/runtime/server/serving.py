@@ -37,6 +37,8 @@ USAGE = 2
 LOAD_FAILED = 3
 _DONE_WELL = frozenset({200, 202})
 _BACKLOG = 2048
+_LEAST_GRACE_S = 1.0
+"""For what the model has, where connections have used up the endpoint's own."""
 _GARBAGE = 10_000
 """A request leaves no circles: objects are looked through for them more seldom than by default."""
 
@@ -132,8 +134,10 @@ class Server:
         _write_ready(order, {"port": port, "pid": os.getpid()})
         await self._ending.wait()
         self._state = "ending"
+        until = self._loop.time() + order.grace_s
         await listener.drain(order.grace_s)
-        await runner.drain(1.0)
+        # An asynchronous invocation was accepted, and holds no connection: it has the same grace.
+        await runner.drain(max(_LEAST_GRACE_S, until - self._loop.time()))
         if rates is not None:
             await rates.close()
         if self._log is not None:

@@ -241,6 +241,42 @@ def test_no_request_fails_through_several_updates(cloud_with, isolation):
         assert caller.connections <= 6, "a connection lasts until what serves it leaves"
 
 
+@pytest.mark.parametrize("end", ["update", "delete"])
+def test_what_was_accepted_for_later_has_the_same_grace(cloud_with, tmp_path, end):
+    slow = """
+        import time
+        def load(folder):
+            return None
+        def predict(model, instances):
+            time.sleep(2.5)
+            return instances
+    """
+    options = LocalDeployConfig(async_folder=tmp_path / "s3", grace=timedelta(seconds=8))
+    cloud = cloud_with(deploy=options)
+    handle = cloud.ready(slow)
+    port = int(cloud.status(handle).url.rpartition(":")[2])
+    token = EndpointFolder(cloud.folder(handle)).token.read_text()
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request(
+        "POST", "/endpoints/tripler/async-invocations", b'{"instances": [2]}', headers
+    )
+    reply = connection.getresponse()
+    connection.close()
+    assert reply.status == 202
+    time.sleep(0.2)
+
+    if end == "update":
+        assert cloud.update(handle, OTHER).outcome is Outcome.DONE
+    else:
+        cloud.delete(handle)
+
+    written = [path for path in (tmp_path / "s3").rglob("*") if path.is_file()]
+    (answer,) = written
+    assert "async-endpoint-outputs" in str(answer), answer.read_text()
+    assert json.loads(answer.read_text()) == {"predictions": [2]}
+
+
 def cloud_script():
     """What triples, without the hooks of the fixture's."""
     return "def load(folder): return 3\ndef predict(m, i): return [m * x for x in i]"

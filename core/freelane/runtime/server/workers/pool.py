@@ -370,7 +370,7 @@ class Pool:
                 return
 
     def _is_quiet(self) -> bool:
-        return not self._queue and all(w.state is not State.BUSY for w in self._workers)
+        return not self._queue and not any(worker.is_awaited for worker in self._workers)
 
     def _look_for_quiet(self) -> None:
         quiet = self._when_quiet

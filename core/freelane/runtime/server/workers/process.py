@@ -107,6 +107,11 @@ class Worker:
         """The number of its process."""
         return 0 if self._process is None else self._process.pid
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for what it is at."""
+        return any(not ask.is_over for ask in self._asks)
+
     def start(self, launch: Launch, *, start_timeout_s: float) -> None:
         """Start the process.
 
