@@ -124,8 +124,7 @@ class _Supervisor:
         """Look until the end; answers the turn that failed, if one did."""
         while not self._must_end():
             self._changed.clear()
-            self._handed.update(inbox.messages())
-            self._hear_wish(house)
+            self._hear_wish(house, inbox)
             self._take_turns()
             self._have_taken_over()
             self._let_go(house)
@@ -136,10 +135,12 @@ class _Supervisor:
             self._changed.wait(_LOOK_S)
         return None
 
-    def _hear_wish(self, house: House) -> None:
+    def _hear_wish(self, house: House, inbox: Inbox) -> None:
         """Start what was wished for beside what serves; a newer wish takes an older one's place."""
         with contextlib.suppress(StateError):
             wish = read_wish(self._folder.wish)
+            # After the wish: its secrets are handed over before it, and it is not started without.
+            self._handed.update(inbox.messages())
             if wish is None or wish == self._wish or not self._is_ready:
                 return
             self._wish, self._before = wish, None

@@ -15,8 +15,12 @@ from freelane.model.endpoint import Outcome
 from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.model.operation import Verb
+from freelane_local import endpoint_supervisor
 from freelane_local.config import LocalDeployConfig
 from freelane_local.endpoint_folder import EndpointFolder
+from freelane_local.endpoint_supervisor import _Supervisor
+from freelane_local.handover import Inbox, hand_over
+from freelane_local.wishes import Wish
 
 OTHER = """
     import os
@@ -126,6 +130,30 @@ def test_the_new_one_gets_the_secrets_of_whoever_updates_and_no_file_does(cloud_
     for path in first.root.rglob("*"):
         assert not path.is_file() or b"second-secret" not in path.read_bytes(), path
     first.delete(handle)
+
+
+def test_secrets_that_come_while_it_looks_are_there_when_it_starts(tmp_path, monkeypatch):
+    folder = EndpointFolder(tmp_path)
+    supervisor, inbox = _Supervisor(folder), Inbox(folder.handover)
+    supervisor._is_ready = True
+    started = []
+
+    def asked_just_now(_path):
+        hand_over(folder.handover, 2, {"HF_TOKEN": "a-secret"})
+        return Wish(2, "an operation")
+
+    def start(_house, revision):
+        started.append(supervisor._handed.get(revision.number))
+        supervisor.ask_to_end(0, None)
+
+    monkeypatch.setattr(endpoint_supervisor, "read_wish", asked_just_now)
+    monkeypatch.setattr(supervisor, "_start", start)
+    try:
+        supervisor._watch(None, inbox)
+    finally:
+        inbox.close()
+
+    assert started == [{"HF_TOKEN": "a-secret"}]
 
 
 def test_an_endpoint_that_is_gone_is_not_updated(cloud):
