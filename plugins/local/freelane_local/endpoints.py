@@ -35,7 +35,7 @@ from freelane.model.operation import (
 )
 from freelane.runtime import supervise
 from freelane.waiting import Deadline
-from freelane_local import records, supervision
+from freelane_local import leftovers, records, supervision
 from freelane_local.endpoint_folder import (
     EndpointFolder,
     bury,
@@ -100,7 +100,7 @@ class LocalDeployer:
         if recorded is None:
             return seen
         if seen.state is EndpointState.FAILED and seen.cause is FailureCause.INTERRUPTED:
-            self._end_servers(folder)
+            self._end_left_over(folder)
         elif seen.state.final and recorded.get("state") != EndpointState.DELETED:
             self._bury(folder, detail=seen.detail)
         return seen
@@ -158,7 +158,7 @@ class LocalDeployer:
                 )
                 continue
             if seen.cause is FailureCause.INTERRUPTED:
-                self._end_servers(folder)  # nobody else would, once its user has forgotten it
+                self._end_left_over(folder)  # nobody else would, once its user has forgotten it
             if spec is None or seen.state.final:
                 continue
             tags = {name: str(value) for name, value in records.mapping_in(spec, "tags").items()}
@@ -231,16 +231,22 @@ class LocalDeployer:
                     supervise.terminate(process, grace_s=_SERVER_GRACE_S)
         with contextlib.suppress(StateError):
             self._end_servers(folder)
+        leftovers.end_all(folder.path)
         records.discard(folder.path)
 
     def _bury(self, folder: EndpointFolder, *, detail: str) -> None:
-        self._end_servers(folder)
+        self._end_left_over(folder)
         try:
             with records.lock(folder.start_lock):
                 if not is_recorded_gone(folder):
                     bury(folder, detail=detail)
         except FileNotFoundError:
             return
+
+    def _end_left_over(self, folder: EndpointFolder) -> None:
+        """End what a killed supervisor left running, what the model detached too."""
+        self._end_servers(folder)
+        leftovers.end_all(folder.path)
 
     def _end_servers(self, folder: EndpointFolder) -> None:
         for server in servers_of(folder):

@@ -6,7 +6,6 @@ served lets its callers go.
 
 import contextlib
 import os
-import secrets
 import sys
 import threading
 import time
@@ -76,8 +75,7 @@ class Turn:
         self.server: ProcessId | None = None
         self._house = house
         self._environ = environ
-        # Its number alone would not do: one that returns may still be leaving.
-        self._mark = secrets.token_hex(8)
+        self._mark = leftovers.new_mark(house.folder.path)
         self._restarts = Restarts()
         self._tail = Tail()
         self._mask = Mask(environ.get(name, "") for name in order.handed_over)

@@ -345,3 +345,22 @@ def test_a_supervisor_that_is_killed_in_an_update_takes_both_servers_along(cloud
     seen = cloud.wait(handle, EndpointState.FAILED)
     assert seen.cause is FailureCause.INTERRUPTED
     wait_until(lambda: not cloud.processes())
+
+
+def test_what_a_model_detached_ends_where_its_supervisor_was_killed(cloud, kill, wait_until):
+    detaches = """
+        import subprocess, sys
+        def load(folder):
+            words = [sys.executable, "-c", "import time; time.sleep(60)"]
+            subprocess.Popen(words, start_new_session=True)
+        def predict(model, instances):
+            return instances
+    """
+    handle = cloud.ready(detaches)
+    server = cloud.server(handle)
+
+    kill(cloud.supervisor(handle))
+    wait_until(lambda: not server.alive())
+    cloud.wait(handle, EndpointState.FAILED)
+
+    wait_until(lambda: not cloud.processes())
