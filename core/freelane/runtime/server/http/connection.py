@@ -30,6 +30,7 @@ _LARGEST_SEEN = 2048
 _MOST_IN_A_TURN = 32
 """Requests of one connection that are answered before others have their turn."""
 _END = b"\r\n\r\n"
+_CROWDED = "more is being sent here than there is room for"
 
 
 class Connection(asyncio.Protocol):
@@ -42,6 +43,7 @@ class Connection(asyncio.Protocol):
         "_crowd",
         "_has_ended",
         "_head",
+        "_held",
         "_is_going",
         "_is_reading",
         "_looked",
@@ -79,6 +81,8 @@ class Connection(asyncio.Protocol):
         self._whole = 0
         """How long the request is that has this head."""
         self._need = 0
+        self._held = 0
+        """How much has come of the body that is being read."""
         self._chunks: Chunks | None = None
         self._closes = False
         """Whether the rest of what comes is not read: the answer is the last."""
@@ -122,6 +126,8 @@ class Connection(asyncio.Protocol):
         elif self._closes or state >= _LINGERING:
             return
         self._rest += data
+        if state == _BODY and not self._hold(len(data)):
+            return
         if state < _ANSWERING:
             self._go_on()
         elif len(self._rest) > READ_AHEAD:
@@ -290,7 +296,24 @@ class Connection(asyncio.Protocol):
         self._time(self._crowd.limits.body_s)
         if head.expects and not self._rest:
             self.write(CONTINUE)
-        return True
+        return self._hold(len(self._rest))
+
+    def _hold(self, size: int) -> bool:
+        """Take so much more of a body into memory; refuses it where too much is there already."""
+        crowd, call = self._crowd, self._call
+        self._held += size
+        crowd.held += size
+        if crowd.held <= crowd.limits.bodies or self._held <= READ_AHEAD or call is None:
+            return True
+        self._closes = True
+        self._refuse(call, Unavailable(_CROWDED, headers={"Retry-After": "1"}))
+        return False
+
+    def _let_go(self) -> None:
+        """The body is whole, or will never be."""
+        self._crowd.held -= self._held
+        self._held = 0
+        self._chunks = None
 
     def _read_body(self) -> bool:
         call, rest = self._call, self._rest
@@ -313,6 +336,7 @@ class Connection(asyncio.Protocol):
             body = bytes(rest[: self._need])
             del rest[: self._need]
         self._crowd.timed.discard(self)
+        self._let_go()
         self._hand_over(call, body)
         return True
 
@@ -366,6 +390,7 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, call: Call, problem: Exception) -> None:
         self._crowd.timed.discard(self)
+        self._let_go()
         self._state = _ANSWERING
         try:
             status, kind, body, headers = self._crowd.app.refuse(call, problem)
@@ -434,6 +459,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _lose(self) -> None:
+        self._let_go()
         call, self._call = self._call, None
         if call is None:
             return

@@ -45,6 +45,8 @@ class Crowd:
         self.idle: dict[Member, float] = {}
         """Who may be ended for another's sake, since when; the longest first."""
         self.timed: set[Member] = set()
+        self.held = 0
+        """Bytes of all bodies that are being read."""
         self.is_draining = False
         """Every answer is the last of its connection."""
         self.now = time.monotonic()

@@ -23,6 +23,8 @@ class Limits:
 
     connections: int = 16_384
     """At most; a new one ends the one that idles longest."""
+    bodies: int = 512 * 2**20
+    """Bytes of all bodies that are being read; beyond them, one that is not small is refused."""
     idle_s: float = 60.0
     """From an answer to the first byte of the next request."""
     head_s: float = 10.0

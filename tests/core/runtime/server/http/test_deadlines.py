@@ -135,6 +135,32 @@ def test_strangers_who_never_finish_keep_nobody_out(listen, request_of):
         assert listened.listener.connections <= 200
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_bodies_that_are_read_take_so_much_memory_together(listen, request_of, is_chunked):
+    listened = listen(bodies=3_000_000)
+    crowd = listened.listener._crowd
+    announced = b"transfer-encoding: chunked" if is_chunked else b"content-length: 2000000"
+    begun = b"POST /echo HTTP/1.1\r\nhost: a\r\n" + announced + b"\r\n\r\n"
+    chunk = b"186A0\r\n" + b"x" * 100_000 + b"\r\n" if is_chunked else b"x" * 100_000
+    most = chunk * 19
+    with listened.connect(begun, most) as first:
+        listened.wait_for(lambda: crowd.held >= len(most))
+        with listened.connect(begun) as second:
+            with contextlib.suppress(ConnectionError):
+                second.sendall(most)
+            assert second.recv(65536).startswith(b"HTTP/1.1 503 ")
+        listened.wait_for(lambda: crowd.held <= len(begun + most))
+        # What is small, and comes in two parts, is still answered.
+        head = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\nconnection: close\r\n\r\n"
+        with listened.connect(head) as small:
+            time.sleep(0.05)
+            small.sendall(b"1")
+            assert small.recv(65536).startswith(b"HTTP/1.1 200 ")
+        first.sendall(chunk + (b"0\r\n\r\n" if is_chunked else b""))
+        assert first.recv(15) == b"HTTP/1.1 200 OK"
+    listened.wait_for(lambda: not crowd.held)
+
+
 def test_a_loop_that_is_seldom_free_takes_many_connections_in_a_turn(listened):
     with contextlib.ExitStack() as held:
         listened.loop.call_soon_threadsafe(time.sleep, 0.5)
