@@ -21,6 +21,7 @@ from freelane.runtime.portable.problems import (
     Unprocessable,
     UnsupportedType,
 )
+from freelane.runtime.server import batching
 from freelane.runtime.server.ask import Ask
 from freelane.runtime.server.batching import Observer, Unobserved, answer, fail
 from freelane.runtime.server.engine.jobs import Job, Rows, Text, Vectors
@@ -120,12 +121,19 @@ class Engine:
     def submit(self, ask: Ask) -> None:
         if self._refusal is not None:
             fail(ask, self._refusal)
+        elif self._is_full(len(ask.payload)):
+            fail(ask, Busy())
         elif len(self._jobs) < MOST_AT_ONCE:
             self._run(ask)
         elif len(self._waiting) < self._order.max_queue:
             self._waiting.append(ask)
         else:
             fail(ask, Busy())
+
+    def _is_full(self, more: int) -> bool:
+        """Whether so many bytes are too many beside those that are here; one alone never is."""
+        here = sum([len(ask.payload) for ask in (*self._jobs, *self._waiting)])
+        return bool(here) and here + more > batching.LARGEST_QUEUE_BYTES
 
     def cancel(self, ask: Ask) -> None:
         if ask.is_over:

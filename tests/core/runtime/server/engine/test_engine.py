@@ -299,6 +299,24 @@ def test_too_many_asks_are_busy_and_those_that_wait_are_answered(asking, monkeyp
     ]
 
 
+def test_large_asks_are_busy_before_they_fill_the_memory(asking, monkeypatch):
+    monkeypatch.setattr("freelane.runtime.server.batching.LARGEST_QUEUE_BYTES", 200)
+
+    async def use(asking):
+        heard = [asking.generating() for _ in range(9)]
+        async with asyncio.timeout(5):
+            for one in heard:
+                await one.over.wait()
+            last = asking.generating()
+            await last.over.wait()
+        return [*heard, last]
+
+    heard = asking(streaming("x", pause_s=0.02), use)
+    told = [one.problem.status if one.problem else one.items for one in heard]
+    size = len(heard[0].ask.payload)
+    assert told == [["x"]] * (200 // size) + [429] * (9 - 200 // size) + [["x"]]
+
+
 def test_connections_are_used_again_while_they_are_fresh(asking):
     async def use(asking):
         for _ in range(3):
