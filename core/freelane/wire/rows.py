@@ -42,6 +42,7 @@ class _Request(msgspec.Struct):
 _LARGE_REQUEST = msgspec.json.Decoder(_LargeRequest)
 _REQUEST = msgspec.json.Decoder(_Request)
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
+_WHOLE = msgspec.json.Decoder(msgspec.Raw)
 _IN_NUMBERS = b"0123456789.-+eE \t\r\n"
 _PLAIN = re.compile(rb'\{"instances":\[([\[\],nul]*)\](?:,"parameters":null)?\}')
 _QUOTED = re.compile(rb'"([^"]*)"(\s*:)?')
@@ -98,6 +99,10 @@ def read_list(body: bytes) -> Rows:
     """
     if not is_doubtful(body, without_digits(body)):
         try:
+            if len(body) > _LARGE_BYTES:
+                many = _many_of(bytes(_WHOLE.decode(body)), b"")
+                if many is not None:
+                    return many
             return _rows(_LIST.decode(body), b"")
         except (msgspec.MsgspecError, RecursionError):
             pass
@@ -150,8 +155,16 @@ def _many_rows(body: bytes) -> Rows | None:
         request = _LARGE_REQUEST.decode(body)
     except (msgspec.MsgspecError, RecursionError):
         return None
-    instances, parameters = bytes(request.instances).strip(), bytes(request.parameters)
-    if instances[:1] != b"[" or parameters[:1] not in {b"{", b"n"}:
+    parameters = bytes(request.parameters)
+    if parameters[:1] not in {b"{", b"n"}:
+        return None
+    return _many_of(bytes(request.instances), b"" if parameters == b"null" else parameters)
+
+
+def _many_of(instances: bytes, parameters: bytes) -> Rows | None:
+    """The same of the JSON of its instances."""
+    instances = instances.strip()
+    if instances[:1] != b"[":
         return None
     inside = instances[1:-1]
     bare = without_digits(inside)
@@ -162,7 +175,7 @@ def _many_rows(body: bytes) -> Rows | None:
     count = bare.count(b",") + 1
     if count <= _COUNTED_ROWS:
         return None
-    return Rows(inside, count, b"" if parameters == b"null" else parameters)
+    return Rows(inside, count, parameters)
 
 
 def _rows(raws: Sequence[msgspec.Raw | bytes], parameters: bytes) -> Rows:

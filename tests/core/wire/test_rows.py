@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -213,6 +214,25 @@ def test_the_largest_body_is_read_in_bounded_time(row):
     begun = time.perf_counter()
     assert rows.read_rows(body).count == count + 1
     assert time.perf_counter() - begun < 20
+
+
+def test_a_large_bare_list_takes_little_more_memory_than_its_bytes():
+    body = b"[" + b"1," * 500_000 + b"1]"
+    tracemalloc.start()
+    try:
+        found = rows.read_list(body)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (found.count, found.instances) == (500_001, body[1:-1])
+    assert most < 10 * len(body)
+
+
+@pytest.mark.parametrize("after", [b",]", b"] x", b'],"parameters":{}', b"", b",01]"])
+def test_a_large_bare_list_that_is_none_is_refused(after):
+    with pytest.raises(strict_json.BodyRefused) as refused:
+        rows.read_list(b"[" + b"1," * 200_000 + b"1" + after)
+    assert refused.value.status == 400
 
 
 def test_no_more_shapes_are_known_by_heart_than_a_few():
