@@ -156,6 +156,8 @@ class Connection(asyncio.Protocol):
             self._complete()
         elif self._state == _LINGERING:
             self._time(self._crowd.limits.linger_s)
+        elif self._state == _BODY:  # it was 100 Continue that the caller had to read
+            self._time(self._crowd.limits.body_s)
         elif self._call is not None:
             self._call.drained()
 

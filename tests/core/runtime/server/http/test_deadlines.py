@@ -100,6 +100,18 @@ def test_no_connection_is_remembered_after_its_end(listened, request_of):
     listened.wait_for(lambda: not (crowd.members or crowd.idle or crowd.timed))
 
 
+def test_a_caller_who_reads_its_100_late_still_has_to_send_the_body(listen):
+    listened = listen(body_s=0.3)
+    head = b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n"
+    with listened.connect(head) as sock:
+        assert sock.recv(65536).startswith(b"HTTP/1.1 100 ")
+        (connection,) = listened.listener._crowd.members
+        # As the loop does where little more than the 100 fits into what may wait.
+        listened.do(connection.pause_writing)
+        listened.do(connection.resume_writing)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 408 ")
+
+
 # --- how many
 
 
