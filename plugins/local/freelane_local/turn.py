@@ -6,6 +6,7 @@ served lets its callers go.
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -29,6 +30,8 @@ from freelane_local.restarts import Restarts
 from freelane_local.revisions import RevisionFolder
 from freelane_local.timer import Timer
 
+_MODULE = re.compile(r"^(?:\w+\.)+(?=\w+:)")
+"""What a traceback's last line has before the name of an exception, and a reason does not."""
 _KILL_MARGIN_S = 3.0  # the server keeps its own grace, and is ended only where it does not
 
 
@@ -289,7 +292,7 @@ class Turn:
         words = told(self.revision.ready, self._mask)
         if not words:
             words = self._tail.text() or f"the server {said(ended)}"
-        elif self._tail.last() not in words:  # what was raised is told already
+        elif _MODULE.sub("", self._tail.last()) not in words:  # what was raised is told already
             words = f"{words}; it printed last: {self._tail.last()}"
         return words, FailureCause.USER_CODE
 

@@ -159,7 +159,7 @@ def test_an_update_that_does_not_load_exits_1_and_changes_nothing(served, freela
     ran = freelane("deploy")
 
     assert ran.code == 1
-    assert "bad model; it goes on with what it served" in ran.err
+    assert "bad model (predict.py, line 1); it goes on with what it served" in ran.err
     now = freelane("endpoints", "--json").document["endpoints"][0]
     assert (now["state"], now["artifact"]) == ("READY", before["artifact"])
     assert "an update failed" in now["detail"]

@@ -148,7 +148,7 @@ def test_a_model_that_cannot_be_loaded_says_why(work):
 
     assert kind is Kind.FAILED
     reason = json.loads(payload)["error"]
-    assert reason == "the model could not be loaded: ValueError: no weights"
+    assert reason == ("the model could not be loaded: ValueError: no weights (predict.py, line 1)")
     assert worker.process.wait(10) == 3
     assert "Traceback" in worker.log.read_text()
 

@@ -77,7 +77,21 @@ def reason_of(error: BaseException) -> str:
         return str(error)
     traceback.print_exception(type(error), error, error.__traceback__)
     text = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"the model could not be loaded: {text}"
+    return f"the model could not be loaded: {text}{_place(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """The last line of the project's own code that it came through; empty where there is none."""
+    if isinstance(error, SyntaxError):  # which names it
+        return ""
+    try:
+        code = f"{Path.cwd()}{os.sep}"  # `load` went there
+    except OSError:  # what the user's code has removed
+        return ""
+    calls = traceback.extract_tb(error.__traceback__)
+    files = [(os.path.realpath(call.filename), call.lineno) for call in calls]
+    own = [f" ({file[len(code) :]}, line {line})" for file, line in files if file.startswith(code)]
+    return own[-1] if own else ""
 
 
 def _variables(model: Path, task: ServingTask) -> dict[str, str]:

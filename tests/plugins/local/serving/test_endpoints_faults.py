@@ -34,6 +34,15 @@ def test_a_model_that_does_not_load_fails_the_endpoint_at_once(cloud, wait_until
         cloud.predict(handle)
 
 
+def test_a_model_that_does_not_load_says_where_in_the_project_and_says_it_once(cloud):
+    handle = cloud.deploy(
+        "import json\ndef load(folder): return json.loads('{')\ndef predict(m, i): ..."
+    )
+    reason = cloud.wait(handle, EndpointState.FAILED).reason
+    assert reason.endswith("(char 1) (predict.py, line 2)")
+    assert reason.count("Expecting property name") == 1
+
+
 def test_a_model_that_dies_at_load_fails_the_endpoint_with_its_last_words(cloud):
     handle = cloud.deploy(
         "import os, sys\ndef load(f):\n    print('about to die', file=sys.stderr, flush=True)\n"
