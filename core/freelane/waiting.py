@@ -49,14 +49,14 @@ class Deadline:
         left = self.remaining_s
         return at_most if left is None else min(left, at_most)
 
-    def check(self, doing: str = "the operation") -> None:
+    def check(self, doing: str = "the operation", *, hint: str | None = None) -> None:
         """Raise when no time is left.
 
         Raises:
             DeadlineExceeded: Nothing is left.
         """
         if self.passed:
-            raise DeadlineExceeded(f"the deadline passed during {doing}")
+            raise DeadlineExceeded(f"the deadline passed during {doing}", hint=hint)
 
 
 def backoff(
@@ -80,8 +80,11 @@ def poll(
     deadline: Deadline,
     pauses: Iterator[float] | None = None,
     doing: str = "the operation",
+    hint: str | None = None,
 ) -> T:
     """Look again until `until` holds; the last look is returned.
+
+    `hint` is how to go on where the deadline passes first.
 
     Raises:
         DeadlineExceeded: The deadline passed first; nothing was changed by looking.
@@ -91,7 +94,7 @@ def poll(
         seen = look()
         if until(seen):
             return seen
-        deadline.check(doing)
+        deadline.check(doing, hint=hint)
         deadline.clock.sleep(deadline.timeout_s(next(pauses)))
 
 

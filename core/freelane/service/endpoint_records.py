@@ -158,7 +158,8 @@ class EndpointRecords:
             until=lambda now: now.state is not EndpointState.CREATING,
             deadline=deadline,
             pauses=backoff(first_s=0.02, factor=1.5, longest_s=0.5, jitter=0.2),
-            doing=f"waiting for endpoint {endpoint.name} to be READY",
+            doing=f"the start of endpoint {endpoint.name}, which goes on",
+            hint=f"freelane endpoints, freelane delete {endpoint.provider}/{endpoint.name}",
         )
 
     def deployer(self, provider: Provider) -> Deployer:

@@ -109,7 +109,7 @@ class JobRecords:
             until=lambda seen: seen.state.final,
             deadline=deadline,
             pauses=backoff(first_s=0.02, factor=1.5, longest_s=2.0, jitter=0.2),
-            doing=f"waiting for job {job.id}",
+            doing=f"the wait for job {job.id}",
         )
 
     def trainer(self, provider: Provider) -> Trainer:

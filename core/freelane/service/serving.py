@@ -315,7 +315,7 @@ class ServingService:
             until=lambda seen: seen.state.final,
             deadline=deadline,
             pauses=backoff(first_s=0.02, factor=1.5, longest_s=1.0, jitter=0.2),
-            doing=f"waiting for endpoint {endpoint.name} to be gone",
+            doing=f"the wait for endpoint {endpoint.name} to be gone",
         )
         # Before that is recorded: nobody deletes again what is recorded as gone.
         self._disarm(self._operation_of(endpoint), deadline=deadline)

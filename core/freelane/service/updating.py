@@ -199,7 +199,8 @@ class UpdatingService:
                 until=lambda seen: not _is_under_way(seen, operation),
                 deadline=deadline,
                 pauses=backoff(first_s=0.02, factor=1.5, longest_s=0.5, jitter=0.2),
-                doing=f"waiting for endpoint {endpoint.name} to serve what was deployed",
+                doing=f"the update of endpoint {endpoint.name}, which goes on",
+                hint="freelane endpoints",
             )
         finally:
             # Left alone (Ctrl-C, the deadline) or done: the intent has been carried out.

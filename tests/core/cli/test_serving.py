@@ -124,6 +124,15 @@ def test_an_endpoint_that_takes_too_long_is_named_with_the_time(trained, freelan
     assert "--timeout" in ran.err
 
 
+def test_a_deploy_that_nobody_waits_for_any_longer_says_how_to_come_back(trained, freelane):
+    Path("predict.py").write_text(SLOW.replace("GO", repr("/nowhere")))
+    ran = freelane("deploy", "--timeout", "1s")
+    assert ran.code == 5
+    assert "the start of endpoint tiny, which goes on" in ran.err
+    assert "hint: freelane endpoints, freelane delete local/tiny" in ran.err
+    assert freelane("delete", "tiny").code == 0
+
+
 def test_another_model_takes_the_place_of_the_first_and_a_rollback_brings_it_back(served, freelane):
     before = freelane("endpoints", "--json").document["endpoints"][0]
     bring(freelane, 9)
