@@ -216,7 +216,7 @@ class Endpoints:
             artifact=model_of.id,
             copy_from=served.copied_from,
             egress_bytes=0 if there else self._egress(model_of),
-            ttl=spec.ttl,
+            ttl=spec.ttl if change == "create" or ttl is not None else None,  # its end stays
             warnings=drafted.warnings,
             lines=ahead.lines,
             refusal=ahead.refusal,

@@ -133,6 +133,14 @@ def test_a_deploy_that_nobody_waits_for_any_longer_says_how_to_come_back(trained
     assert freelane("delete", "tiny").code == 0
 
 
+def test_a_plan_of_an_update_names_no_end_that_it_does_not_set(served, freelane):
+    Path("predict.py").write_text(Path("predict.py").read_text() + "\n# anew\n")
+    planned = freelane("plan", "deploy", "--json").document["plan"]
+    assert (planned["change"], planned["ttl"]) == ("update", None)
+    planned = freelane("plan", "deploy", "--ttl", "10m", "--json").document["plan"]
+    assert planned["ttl"] == 600
+
+
 def test_another_model_takes_the_place_of_the_first_and_a_rollback_brings_it_back(served, freelane):
     before = freelane("endpoints", "--json").document["endpoints"][0]
     bring(freelane, 9)
