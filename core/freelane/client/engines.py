@@ -35,7 +35,8 @@ def engine_of(session: Session, provider: str, name: str) -> Engine:
     section = f"[providers.{provider}.models]"
     if engine is None:
         near = difflib.get_close_matches(name, table.engines, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        there = f"; it has {', '.join(sorted(table.engines))}" if table.engines else ""
+        meant = f"; did you mean {near[0]}?" if near else there
         lines = f'{section[:-1]}.{name}] with url = "http://127.0.0.1:11434/v1" and model = "..."'
         raise ConfigError(f"{section} has no {name!r}{meant}", hint=None if near else lines)
     key = engine.key_variable

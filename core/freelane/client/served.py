@@ -9,6 +9,7 @@ from freelane.client.artifacts import Artifact
 from freelane.client.jobs import Job
 from freelane.client.models import find_model, newest_model
 from freelane.client.session import Session
+from freelane.contract.provider import Engines
 from freelane.errors import ConfigError, ResourceNotFound
 from freelane.model import artifact as model
 from freelane.model.artifact import ArtifactHandle
@@ -105,8 +106,12 @@ def _artifact(session: Session, artifact: str | Artifact | Job | None) -> model.
     newest = newest_model(session)
     if newest is not None:
         return newest
+    provider = session.config.provider_for(Verb.DEPLOY)
+    _info, table = session.provider_config(provider)
+    configured = sorted(table.engines) if isinstance(table, Engines) else []
+    ways = ["freelane train", *(f"freelane deploy --model {name}" for name in configured[:1])]
     raise ResourceNotFound(
         f"project {session.config.project.name!r} has no trained model to deploy",
-        provider=session.config.provider_for(Verb.DEPLOY),
-        hint="freelane train",
+        provider=provider,
+        hint=" or ".join(ways),
     )

@@ -198,6 +198,7 @@ def test_an_engine_is_no_model_of_the_project(served, freelane):
     ran = freelane("deploy")
     assert ran.code == 6
     assert "has no trained model to deploy" in ran.err
+    assert "hint: freelane train or freelane deploy --model lama" in ran.err
     listed = freelane(
         "deploy", freelane("endpoints", "--json").document["endpoints"][0]["artifact"]
     )

@@ -60,7 +60,10 @@ def test_a_misspelled_engine_names_the_nearest(client):
 
 
 def test_an_engine_that_is_not_configured_says_how(client):
-    with client() as one, pytest.raises(ConfigError, match=r"models\] has no 'gpt'") as raised:
+    with (
+        client() as one,
+        pytest.raises(ConfigError, match=r"models\] has no 'gpt'; it has lama") as raised,
+    ):
         one.endpoints.plan(engine="gpt")
     assert "[providers.local.models.gpt] with url = " in raised.value.hint
 
