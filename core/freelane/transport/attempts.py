@@ -121,7 +121,7 @@ class Trial:
         return pause_s
 
     def _error(self, failure: Exception) -> FreelaneError:
-        peer, why = self._peer, str(failure) or type(failure).__name__
+        peer, why = self._peer, str(failure).removesuffix(".") or type(failure).__name__
         about = _About(provider=self._provider, operation=self._operation)
         if isinstance(failure, Malformed):
             return InvalidRequest(f"the call to {peer} cannot be sent: {why}", **about)

@@ -86,7 +86,9 @@ class _Whole(Answering):
         try:
             self._then(body)
         except BodyRefused as refusal:
-            self._job.fail(EngineUnreachable(f"the engine is none: {refusal.message}"))
+            self._job.fail(
+                EngineUnreachable(f"the engine's answer cannot be read: {refusal.message}")
+            )
 
     def broken(self) -> None:
         self._job.fail(EngineUnreachable("the engine does not answer"))
@@ -139,7 +141,7 @@ class Text(Job, Answering):
             self.fail(self.peer.broken_off(failure.kind, failure.message))
             return
         except BodyRefused as refusal:
-            self.fail(EngineUnreachable(f"the engine is none: {refusal.message}"))
+            self.fail(EngineUnreachable(f"the engine's answer cannot be read: {refusal.message}"))
             return
         self._tell()
 

@@ -378,11 +378,14 @@ class Worker:
         self._signal()
         asks, self._asks = self._asks, []
         for ask in asks:
-            fail(ask, TimedOut() if self._why == "timeout" else _died())
+            fail(ask, self._too_slow() if self._why == "timeout" else _died())
         if was is _STARTING:
             self._owner.refused(self, self._start_reason())
         else:
             self._owner.lost(self, self._why)
+
+    def _too_slow(self) -> TimedOut:
+        return TimedOut(f"the model did not answer within {self._timeout_s:g} s")
 
     def _start_reason(self) -> str:
         if self._reason is not None:

@@ -158,6 +158,7 @@ def test_a_call_that_takes_too_long_is_killed_with_504(running):
             old = pool.pool.pids()
             heard = await pool.answer({"sleep": 60})
             assert (heard.problem.status, heard.problem.type) == (504, "timeout")
+            assert heard.problem.message == "the model did not answer within 0.3 s"
             assert (await pool.answer(1)).document
             assert pool.seen.ends == ["timeout"]
             assert not psutil.pid_exists(old[0])
