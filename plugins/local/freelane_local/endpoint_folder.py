@@ -32,7 +32,7 @@ from freelane.model.job import FailureCause
 from freelane.model.lifecycle import EndpointState
 from freelane.runtime.supervise import ProcessId
 from freelane_local import records
-from freelane_local.revisions import FIRST, RevisionFolder
+from freelane_local.revisions import FIRST, RevisionFolder, listed
 from freelane_local.supervised_folder import SupervisedFolder
 from freelane_local.timer import expiry, switch_of
 
@@ -139,6 +139,16 @@ def servers_of(folder: EndpointFolder) -> list[ProcessId]:
         with contextlib.suppress(ValueError):
             found += [ProcessId.from_json(server)] if isinstance(server, dict) else []
     return found
+
+
+def grace_of(folder: EndpointFolder) -> float:
+    """How long, in seconds, requests under way may take: the most that any revision grants."""
+    longest = 0.0
+    for revision in listed(folder.revisions):
+        with contextlib.suppress(StateError):
+            server = records.mapping_in(records.read_json(revision.record) or {}, "server")
+            longest = max(longest, records.number_in(server, "grace_s") or 0.0)
+    return longest
 
 
 def last_used(folder: EndpointFolder) -> datetime | None:

@@ -40,6 +40,7 @@ from freelane_local.endpoint_folder import (
     EndpointFolder,
     bury,
     folder_of,
+    grace_of,
     is_ours,
     is_recorded_gone,
     last_used,
@@ -119,7 +120,7 @@ class LocalDeployer:
         with records.lock(folder.start_lock):  # nobody is between spawning and recording it
             supervisor = supervisor_of(folder) or records.read_process(folder.started)
         if supervisor is not None:
-            grace_s = records.number_in(spec, "grace_s") or 0.0
+            grace_s = max(records.number_in(spec, "grace_s") or 0.0, grace_of(folder))
             supervise.send(supervisor, signal.SIGTERM)
             longest = Deadline(deadline.clock, grace_s + _DELETE_MARGIN_S)
             while supervisor.alive() and not longest.passed:

@@ -305,6 +305,31 @@ def test_what_was_accepted_for_later_has_the_same_grace(cloud_with, tmp_path, en
     assert json.loads(answer.read_text()) == {"predictions": [2]}
 
 
+def test_a_delete_knows_the_grace_of_what_serves_now(cloud_with):
+    slow = """
+        import time
+        def load(folder):
+            return None
+        def predict(model, instances):
+            time.sleep(7)
+            return instances
+    """
+    short = LocalDeployConfig(grace=timedelta(seconds=0.2))
+    cloud = cloud_with(deploy=short)
+    handle = cloud.ready()
+    options = LocalDeployConfig(grace=timedelta(seconds=15))
+    assert cloud.update(handle, slow, options=options).outcome is Outcome.DONE
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(cloud.predict(handle).predictions))
+    caller.start()
+    time.sleep(0.5)
+
+    cloud.delete(handle)
+
+    caller.join()
+    assert answers == [[2]]
+
+
 def cloud_script():
     """What triples, without the hooks of the fixture's."""
     return "def load(folder): return 3\ndef predict(m, i): return [m * x for x in i]"
