@@ -1,5 +1,6 @@
 """What the tests of several parts share."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -91,7 +92,8 @@ def home(tmp_path_factory) -> Iterator[dict[str, str]]:
     folder = tmp_path_factory.mktemp("home")
     yield clean_environment(folder)
     for process in running(folder):
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended with another of them
+            process.kill()
 
 
 @pytest.fixture(scope="module")
