@@ -136,6 +136,12 @@ def test_what_memory_can_spare_is_taken_without_the_ledger(new_spender, writes, 
     assert spender.spare([line()]) is None
 
 
+def test_what_is_left_is_told_of_each_use_of_a_block(new_spender):
+    spender = new_spender(eager=True)
+    lefts = [spender.take([line()]).remaining["acme/requests"].left for _ in range(3)]
+    assert lefts[0] - 2 == lefts[1] - 1 == lefts[2]
+
+
 def test_no_lines_cost_nothing(spender, writes):
     taken = spender.take([])
     taken.settle()
