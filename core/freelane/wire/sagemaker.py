@@ -52,11 +52,6 @@ class Location:
         return f"s3://{self.bucket}/{self.key}"
 
 
-def invoke_path(name: str) -> str:
-    """Where the endpoint called `name` is invoked."""
-    return f"/endpoints/{name}/invocations"
-
-
 def encode_error(message: str) -> bytes:
     """The body of an error that is not the model's; its code is a header."""
     return dumps({"Message": message, "message": message})
